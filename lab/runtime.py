@@ -1,0 +1,63 @@
+"""What a lab needs of whatever runs its nodes. Two implementations: `lab.netns` and `lab.containerlab`."""
+
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+Progress = Callable[[str], None]
+
+
+class LabError(Exception):
+    """The lab could not do what was asked; the text says what, where and what to do about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """One node as the runtime sees it. `pid` is that of the node's PID 1 on the host, 0 when it does not run."""
+
+    name: str
+    state: str
+    pid: int
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A finished command in a node."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Runtime(Protocol):
+    """Deploys one topology and reaches into its nodes. Methods raise `LabError`."""
+
+    name: str
+
+    def deploy(self, progress: Progress) -> None:
+        """Bring every node and link up; idempotent: what already runs as described stays."""
+
+    def destroy(self, progress: Progress) -> None:
+        """Remove everything the lab made, also what a crashed run left; idempotent."""
+
+    def nodes(self) -> list[NodeStatus]:
+        """All nodes of the topology, running or not, in the file's order."""
+
+    def exec(self, node: str, argv: Sequence[str], timeout: float = 30.0) -> Completed:
+        """Run a command in the node (all its namespaces) to its end; a non-zero exit is no error here."""
+
+    def spawn(self, node: str, argv: Sequence[str]) -> subprocess.Popen[str]:
+        """Start a command in the node; stdin, stdout and stderr are text pipes."""
+
+    def netns(self, node: str) -> Path:
+        """A path that opens as the node's network namespace, for setns."""
+
+    def kill(self, node: str) -> None:
+        """SIGKILL every process of the node at once; its links and their carrier stay up."""
+
+    def start(self, node: str) -> None:
+        """Start a killed node again with the links it had; returns when it is ready as the topology defines."""
