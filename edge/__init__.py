@@ -1,0 +1,1 @@
+"""One edge node: configuration, health, hashing, the data path and what is announced."""

@@ -57,6 +57,15 @@ class Document:
     marks: Mapping[Path, tuple[int, int]]
     key_marks: Mapping[Path, tuple[int, int]]
 
+    def select(self, *pattern: str | int) -> Iterator[tuple[Path, Any]]:
+        """(path, value) of all that matches the pattern, "*" standing for any key or index; tolerant of shape."""
+        found: list[tuple[Path, Any]] = [((), self.value)]
+        for part in pattern:
+            found = [
+                ((*path, key), child) for path, value in found for key, child in _children(value) if part in ("*", key)
+            ]
+        yield from found
+
     def problem(self, path: Path, message: str, *, at_key: bool = False) -> Problem:
         """A `Problem` at `path`, or at its nearest ancestor that stands in the file."""
         marks = self.key_marks if at_key and path in self.key_marks else self.marks
@@ -152,6 +161,12 @@ class _Builder:
 
     def _report(self, node: Node, message: str) -> None:
         self.problems.append(Problem(self.name, *_position(node), message))
+
+
+def _children(value: Any) -> Iterable[tuple[str | int, Any]]:
+    if isinstance(value, dict):
+        return value.items()
+    return enumerate(value) if isinstance(value, list) else ()
 
 
 def _position(node: Node) -> tuple[int, int]:

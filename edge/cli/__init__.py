@@ -1,0 +1,1 @@
+"""The commands of `fairhop` on an edge node or a backend."""
