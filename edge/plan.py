@@ -1,0 +1,113 @@
+"""From configuration, health and intent to what the forwarder is told. Pure: the same on every node of a site."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from edge import maglev
+from edge.config import Config, PoolConfig
+from edge.datapath.model import Backend, ForwarderState, NextHop, Pool, Service
+from edge.maglev import LookupTable, Member
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """What is held against members of a pool: names of backends that look down, and of drained ones."""
+
+    down: frozenset[str] = frozenset()
+    drained: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The members that get slots. `panic`: nobody looks healthy, so everybody not drained is used."""
+
+    members: tuple[Member, ...]
+    panic: bool
+
+
+def select(pool: PoolConfig, view: PoolView) -> Selection:
+    """Who of a pool gets slots. A drained backend gets none; a pool whose backends all look down uses them all."""
+    willing = [backend for backend in pool.backends if backend.name not in view.drained]
+    healthy = [backend for backend in willing if backend.name not in view.down and backend.weight]
+    panic = not healthy
+    chosen = {backend.name for backend in (willing if panic else healthy)}
+    # Members without slots keep their key: tables of one configuration then compare slot by slot.
+    members = tuple(
+        Member(str(backend.address), backend.weight if backend.name in chosen else 0) for backend in pool.backends
+    )
+    return Selection(members, panic)
+
+
+class Tables:
+    """Builds lookup_tables, each membership once: a table takes tens of milliseconds, a drain comes back to the old."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._built: dict[tuple[Member, ...], LookupTable] = {}
+
+    def table(self, members: tuple[Member, ...]) -> LookupTable:
+        """The lookup_table of these members."""
+        if members not in self._built:
+            if len(self._built) >= 64:
+                self._built.pop(next(iter(self._built)))
+            self._built[members] = maglev.build(members, self._size)
+        return self._built[members]
+
+
+def backend_ids(config: Config) -> dict[tuple[str, str], int]:
+    """(pool, backend) names -> id, 1 and up, in the order of the file: health and drains never renumber."""
+    pairs = [(pool, backend.name) for pool, entry in config.pools.items() for backend in entry.backends]
+    return {pair: number for number, pair in enumerate(pairs, start=1)}
+
+
+def forwarder_state(
+    config: Config,
+    tables: Mapping[str, LookupTable],
+    next_hops: Mapping[IPv4Address, NextHop | None],
+    echo_vips: frozenset[IPv4Address],
+    generation: int,
+) -> ForwarderState:
+    """The whole state for the data path. `tables` has one entry for each pool of the configuration."""
+    ids = backend_ids(config)
+    backends = tuple(
+        Backend(
+            ids[pool, entry.name], entry.name, entry.address, config.pools[pool].tunnel, next_hops.get(entry.address)
+        )
+        for pool in config.pools
+        for entry in config.pools[pool].backends
+    )
+    return ForwarderState(
+        seed=config.hashing.seed,
+        table_size=config.hashing.table_size,
+        outer_source=config.forwarder.outer_source,
+        mtu=config.forwarder.mtu,
+        services=_services(config),
+        pools=tuple(_pool(config, name, tables[name]) for name in config.pools),
+        backends=backends,
+        infrastructure=_infrastructure(config),
+        echo_vips=echo_vips,
+        generation=generation,
+    )
+
+
+def _services(config: Config) -> tuple[Service, ...]:
+    order = list(config.pools)
+    entries = [(service, vip) for service in config.services for vip in service.vips]
+    return tuple(
+        Service(number, vip, service.transport, service.port, order.index(service.pool))
+        for number, (service, vip) in enumerate(entries)
+    )
+
+
+def _pool(config: Config, name: str, table: LookupTable) -> Pool:
+    ids = backend_ids(config)
+    by_address = {str(backend.address): ids[name, backend.name] for backend in config.pools[name].backends}
+    owners = [by_address[key] for key in table.keys]
+    return Pool(tuple(owners[index] if index >= 0 else 0 for index in table.slots))
+
+
+def _infrastructure(config: Config) -> frozenset[IPv4Address]:
+    own = {peer.local_address for peer in config.announcer.peers}
+    backends = {backend.address for pool in config.pools.values() for backend in pool.backends}
+    return frozenset(own | backends | set(config.forwarder.infrastructure))
