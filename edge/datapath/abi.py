@@ -1,0 +1,214 @@
+"""The contract between the BPF programs and Python: names, numbers and layouts (core: no I/O).
+
+`bpf/abi.h` says the same in C and a test compares the two through BTF. `edge.datapath.encode` fills these layouts.
+
+The forwarder keeps one generation in a *directory*: the single value of an inner array map that hangs in the
+array-of-maps `directory`, slot 0. Writing that slot is the commit. Tables of pools hang in `pools`, which has two
+banks of MAX_POOLS; a directory names its bank, so a new generation is laid out in the idle bank first and no packet
+meets half of it. All integers are little-endian; addresses and ports are host-order numbers unless said otherwise.
+"""
+
+import struct
+from enum import IntEnum, StrEnum
+
+
+class Verdict(IntEnum):
+    """What an XDP program returns (`enum xdp_action` in linux/bpf.h). XDP_ABORTED is never used."""
+
+    DROP = 1
+    PASS = 2
+    TX = 3
+    REDIRECT = 4
+
+
+class Health(StrEnum):
+    """How to read a counter that is not zero."""
+
+    NORMAL = "normal"
+    BAD = "bad"
+
+
+class _Counted(IntEnum):
+    """A counter: its index in `struct totals`, how to read it, and what it counts."""
+
+    health: Health
+    text: str
+
+    def __new__(cls, value: int, health: Health, text: str) -> "_Counted":
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.health = health
+        member.text = text
+        return member
+
+    @property
+    def label(self) -> str:
+        """The name in status, metrics and `Counters`."""
+        return self.name.lower()
+
+
+_OK, _BAD = Health.NORMAL, Health.BAD
+
+
+class Reason(_Counted):
+    """Why a packet was dropped; index into `totals.drops`. 0 is "not dropped". BAD asks for an operator."""
+
+    NONE = 0, _OK, "not dropped"
+    SHORT = 1, _OK, "frame shorter than an Ethernet header"
+    TRUNC = 2, _OK, "a header is cut short"
+    L2_BCAST = 3, _OK, "VIP packet in a broadcast frame"
+    L2_MCAST = 4, _OK, "VIP packet in a multicast frame"
+    L2_SRC = 5, _OK, "source MAC is multicast or zero"
+    IP_VERSION = 6, _OK, "ethertype and IP version disagree"
+    IHL = 7, _OK, "IPv4 header length below five words"
+    IP_OPTIONS = 8, _OK, "IPv4 options"
+    LEN = 9, _OK, "a length field contradicts the bytes present"
+    CSUM = 10, _OK, "IPv4 header checksum is wrong"
+    TTL = 11, _OK, "TTL is 0"
+    FRAG = 12, _OK, "IPv4 fragment"
+    MARTIAN = 13, _OK, "a source address that no client can have"
+    L4 = 14, _OK, "TCP data offset is impossible"
+    PORT0 = 15, _OK, "source or destination port 0"
+    PROTO = 16, _OK, "protocol that no VIP serves"
+    NESTED = 17, _OK, "tunnel inside a VIP packet"
+    NO_SERVICE = 18, _OK, "VIP without a service on this protocol and port"
+    NO_BACKEND = 19, _BAD, "the pool has no backend"
+    TABLE_CORRUPT = 20, _BAD, "lookup_table names a backend that does not exist"
+    NEIGH = 21, _BAD, "next hop of the backend is not resolved"
+    ENCAP_FAIL = 22, _BAD, "no room in front of the frame for the outer header"
+    TOOBIG = 23, _OK, "packet does not fit the path to the backend"
+    ICMP_TYPE = 24, _OK, "ICMP type that no VIP serves"
+    ICMP_CSUM = 25, _OK, "echo request with a wrong ICMP checksum"
+    ICMP_TRUNC = 26, _OK, "ICMP error quotes too little, or no IPv4"
+    ICMP_OPT = 27, _OK, "ICMP error quotes a packet with IP options"
+    ICMP_FRAG = 28, _OK, "ICMP error quotes a fragment without ports"
+    ICMP_NOT_OURS = 29, _OK, "ICMP error about a packet that no VIP sent"
+    ICMP_MISMATCH = 30, _OK, "ICMP error sent to another VIP than it quotes"
+    ICMP_LIMIT = 31, _OK, "ICMP errors of this VIP above their rate"
+    ECHO_UNSERVED = 32, _OK, "echo request to a VIP that is not served now"
+    ECHO_LIMIT = 33, _OK, "echo requests above their rate"
+    BAD_OUTER = 34, _BAD, "tunnel from a source that is no edge"
+    ENCAP_TYPE = 35, _BAD, "tunnel type that is not configured"
+    GRE = 36, _OK, "GRE flags, recursion or version not allowed"
+    KEY = 37, _BAD, "GRE key where none is expected"
+    GRE_PROTO = 38, _OK, "GRE payload is not IPv4"
+    VERSION = 39, _OK, "tunnel type and inner IP version disagree"
+    INNER_DST = 40, _BAD, "tunnel aims at an address that is no VIP"
+    MISDELIVERED = 41, _BAD, "tunnel for a VIP that this backend does not serve"
+    ECN = 42, _OK, "congestion marked on a packet without ECN (RFC 6040)"
+
+
+class Note(_Counted):
+    """Something worth counting about a packet beside its verdict; index into `totals.notes`."""
+
+    UNCONFIGURED = 0, _BAD, "passed: no generation is installed"
+    VLAN = 1, _OK, "passed: VLAN tag"
+    IPV6 = 2, _OK, "passed: IPv6"
+    OTHER_HOST = 3, _OK, "passed: VIP packet for another station's MAC"
+    TRIMMED = 4, _OK, "Ethernet padding removed"
+    REDIRECTED = 5, _OK, "sent through another interface than it came in"
+    ECHO_REPLY = 6, _OK, "echo request answered"
+    ICMP_RELAYED = 7, _OK, "ICMP error forwarded to the flow's owner"
+    PTB_SMALL = 8, _OK, "forwarded 3/4 with an MTU below 552"
+    PTB_SENT = 9, _OK, "answered a packet that is too big with ICMP 3/4"
+    PTB_LIMITED = 10, _OK, "too big, and not answered: above the rate"
+    ENCAP_UNREACH = 11, _BAD, "passed: ICMP error about our own tunnel packet"
+    ENCAP_PTB = 12, _BAD, "passed: ICMP 3/4 about our own tunnel packet"
+    ECN_CE = 13, _OK, "congestion mark moved to the inner packet"
+
+
+# Objects beside `bpf/build.py`, the one program in each, and the section it is in.
+FORWARD_OBJECT, FORWARD_PROGRAM = "forward.bpf.o", "forward"
+DECAP_OBJECT, DECAP_PROGRAM = "decap.bpf.o", "decap"
+PASS_OBJECT, PASS_PROGRAM = "pass.bpf.o", "pass"
+SECTION = "xdp"
+
+# Maps of both programs.
+TOTALS = "totals"  # PERCPU_ARRAY[1] of TOTALS_FORMAT
+DIRECTORY = "directory"  # ARRAY_OF_MAPS[1]; inner ARRAY[1] of FORWARD_DIRECTORY_SIZE or DECAP_DIRECTORY_SIZE bytes
+# Maps of the forwarder only.
+POOLS = "pools"  # ARRAY_OF_MAPS[2 * MAX_POOLS]; inner ARRAY[1] of table_size * SLOT_SIZE bytes
+SERVICE_COUNT = "service_count"  # PERCPU_ARRAY[MAX_SERVICES + 1] of SERVICE_COUNT_FORMAT, by service id
+BACKEND_COUNT = "backend_count"  # PERCPU_ARRAY[MAX_BACKENDS + 1] of BACKEND_COUNT_FORMAT, by backend id
+LIMITERS = "limiters"  # ARRAY of u64, private to the program
+SCRATCH = "scratch"  # PERCPU_ARRAY[1], private to the program
+OUTER_MAPS = frozenset({DIRECTORY, POOLS})  # arrays of maps; each inner map is an ARRAY with one entry
+FORWARD_MAPS = (TOTALS, DIRECTORY, POOLS, SERVICE_COUNT, BACKEND_COUNT, LIMITERS, SCRATCH)
+DECAP_MAPS = (TOTALS, DIRECTORY)
+
+# Read-only data of the forwarder, set between open and load; POOLS' inner value_size must follow it.
+RODATA_TABLE_SIZE = "table_size"
+RODATA_FORMATS = {RODATA_TABLE_SIZE: struct.Struct("<I")}
+
+MAX_VIPS = 512
+MAX_SERVICES = 4096
+MAX_BACKENDS = 4096
+MAX_POOLS = 256
+MAX_ADDRESSES = 8192
+MAX_INTERFACES = 32
+MAX_PREFIXES = 32
+DROP_COUNT, NOTE_COUNT = 64, 32
+
+SLOT_FORMAT = struct.Struct("<4H")  # current, prev1, prev2, prev3: backend ids, 0 = none
+SLOT_SIZE = SLOT_FORMAT.size
+TOTALS_FORMAT = struct.Struct(f"<3Q{DROP_COUNT}Q{NOTE_COUNT}Q")  # rx, tx, passed, drops by Reason, notes by Note
+SERVICE_COUNT_FORMAT = struct.Struct("<Q")  # packets sent to a backend
+BACKEND_COUNT_FORMAT = struct.Struct("<3Q")  # packets sent; ICMP errors, ICMP 3/4 about the tunnel to it
+
+# struct perfect_hash: multiplier, bucket_shift, slot_shift, 0. See `edge.datapath.perfecthash`.
+PERFECT_HASH_FORMAT = struct.Struct("<4I")
+ADDRESS_BUCKETS, ADDRESS_SLOTS = 4096, 16384
+SERVICE_BUCKETS, SERVICE_SLOTS = 2048, 8192
+INTERFACE_BUCKETS, INTERFACE_SLOTS = 32, 64
+MULTIPLIER_SIZE = 4
+ADDRESS_FORMAT = struct.Struct("<I2H")  # address, flags << 12 | vip index (1..), backend id
+SERVICE_FORMAT = struct.Struct("<I2H")  # service_key(), pool + 1, service id
+INTERFACE_FORMAT = struct.Struct("<I6s6x")  # ifindex, MAC
+
+
+class AddressFlag(IntEnum):
+    """What an address is, in the upper four bits of the address table's second word."""
+
+    VIP = 0x1000  # the lower bits hold the VIP's index, 1..MAX_VIPS
+    ECHO = 0x2000  # a VIP that answers ICMP echo now
+    INFRASTRUCTURE = 0x4000  # never a client
+    EDGE = 0x8000  # may send tunnels to this backend (decapsulator)
+
+
+VIP_INDEX_MASK = 0x0FFF
+
+# struct forward_settings: generation, seed, outer network, outer host mask, first index of the bank in `pools`,
+# then (interval, burst) in nanoseconds of the limiters echo, too big, relayed errors.
+SETTINGS_FORMAT = struct.Struct("<Q4I6Q")
+# struct backend: 38 bytes Ethernet, IPv4 and GRE header ready to copy; its length without Ethernet (0: no such
+# backend); egress ifindex (0: next hop unknown); sum of the header's constant 16-bit words; largest inner packet.
+BACKEND_FORMAT = struct.Struct("<38sHIIH14x")
+# struct decap_settings: own address, encap bits (EncapBit), number of prefixes, 0.
+DECAP_SETTINGS_FORMAT = struct.Struct("<4I")
+PREFIX_FORMAT = struct.Struct("<2I")  # network, mask
+
+
+class EncapBit(IntEnum):
+    """Tunnel types a decapsulator accepts."""
+
+    IPIP = 1
+    GRE = 2
+
+
+def _table_size(entry: struct.Struct, buckets: int, slots: int) -> int:
+    return PERFECT_HASH_FORMAT.size + buckets * MULTIPLIER_SIZE + slots * entry.size
+
+
+ADDRESS_TABLE_SIZE = _table_size(ADDRESS_FORMAT, ADDRESS_BUCKETS, ADDRESS_SLOTS)
+SERVICE_TABLE_SIZE = _table_size(SERVICE_FORMAT, SERVICE_BUCKETS, SERVICE_SLOTS)
+INTERFACE_TABLE_SIZE = _table_size(INTERFACE_FORMAT, INTERFACE_BUCKETS, INTERFACE_SLOTS)
+# struct forward_directory: settings, addresses, services, interfaces, backends by id.
+FORWARD_DIRECTORY_SIZE = (
+    SETTINGS_FORMAT.size
+    + ADDRESS_TABLE_SIZE
+    + SERVICE_TABLE_SIZE
+    + INTERFACE_TABLE_SIZE
+    + (MAX_BACKENDS + 1) * BACKEND_FORMAT.size
+)
+# struct decap_directory: settings, addresses, prefixes.
+DECAP_DIRECTORY_SIZE = DECAP_SETTINGS_FORMAT.size + ADDRESS_TABLE_SIZE + MAX_PREFIXES * PREFIX_FORMAT.size

@@ -1,0 +1,1 @@
+"""The BPF programs and what compiles them."""

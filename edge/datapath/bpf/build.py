@@ -1,0 +1,75 @@
+"""Compiles the BPF programs next to this file: `python -m edge.datapath.bpf.build`.
+
+The same compiler makes the same bytes in any directory: relative names, no debug paths, DWARF stripped (BTF stays).
+Runs without the rest of the package, because the wheel's build hook loads this file alone.
+"""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+FLAGS = ("-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter")
+CLANGS = ("clang", "clang-19", "clang-16", "clang-15", "clang-14")
+STRIPS = ("llvm-strip", "llvm-strip-19", "llvm-strip-16", "llvm-strip-15", "llvm-strip-14")
+
+
+class BuildError(Exception):
+    """A program could not be compiled; the text says which one and what the compiler said."""
+
+
+def sources(directory: Path = HERE) -> list[Path]:
+    """Every program's source file, by name."""
+    return sorted(directory.glob("*.bpf.c"))
+
+
+def object_of(source: Path) -> Path:
+    """Where the object of a source file goes: beside it."""
+    return source.with_suffix(".o")
+
+
+def stale(directory: Path = HERE) -> list[Path]:
+    """Sources whose object is missing, or older than any program or header."""
+    inputs = [*directory.glob("*.c"), *directory.glob("*.h")]
+    newest = max((path.stat().st_mtime_ns for path in inputs), default=0)
+    return [s for s in sources(directory) if not object_of(s).exists() or object_of(s).stat().st_mtime_ns < newest]
+
+
+def build(directory: Path = HERE, *, force: bool = False) -> list[Path]:
+    """Compile what is stale, or everything, and return the objects written. Raises `BuildError`."""
+    todo = sources(directory) if force else stale(directory)
+    if not todo:
+        return []
+    clang, strip = _tool(CLANGS), _tool(STRIPS)
+    return [_compile(source, clang, strip) for source in todo]
+
+
+def _compile(source: Path, clang: str, strip: str) -> Path:
+    # The triplet directory has asm/types.h, which `-target bpf` does not look for by itself.
+    include = _run((clang, "-print-multiarch"), source).strip() or "x86_64-linux-gnu"
+    target = object_of(source)
+    flags = (*FLAGS, "-fdebug-compilation-dir=.", f"-I/usr/include/{include}")
+    _run((clang, *flags, "-c", source.name, "-o", target.name), source)
+    _run((strip, "-g", target.name), source)
+    return target
+
+
+def _run(argv: Sequence[str], source: Path) -> str:
+    done = subprocess.run(argv, cwd=source.parent, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildError(f"{source.name}: {argv[0]} ended with {done.returncode}\n{done.stderr}")
+    return done.stdout
+
+
+def _tool(names: Sequence[str]) -> str:
+    for name in names:
+        if shutil.which(name):
+            return name
+    raise BuildError(f"none of {', '.join(names)} is installed; on Debian: apt-get install clang-14 llvm-14 libbpf-dev")
+
+
+if __name__ == "__main__":
+    for written in build(force=True):
+        sys.stdout.write(f"{written}\n")
