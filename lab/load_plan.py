@@ -50,7 +50,7 @@ class Connections:
     def address(self) -> tuple[str, int]:
         """Where the connections go."""
         host, _, port = self.target.rpartition(":")
-        return host, int(port)
+        return host, int(port) if port.isascii() and port.isdigit() else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Plan:
     connections: Connections | None = None
 
     def __post_init__(self) -> None:
-        IPv4Address(self.source)
+        _check_address("source", self.source)
         if self.requests:
             _check_requests(self.requests)
         if self.connections:
@@ -73,11 +73,19 @@ class Plan:
         return asdict(self)
 
 
+def _check_address(name: str, text: str) -> None:
+    try:
+        IPv4Address(text)
+    except ValueError as error:
+        raise ValueError(f"{name}: {text!r} is no IPv4 address") from error
+
+
 def _check_requests(requests: Requests) -> None:
     if urlsplit(requests.url).scheme != "http":
         raise ValueError(f"requests.url: {requests.url!r} is no http URL")
-    IPv4Address(requests.address[0])
-    requests.message.decode("ascii")
+    _check_address("requests.url", requests.address[0])
+    if not requests.url.isascii() or not requests.url.isprintable() or " " in requests.url:
+        raise ValueError(f"requests.url: {requests.url!r} has characters that a URL cannot have")
     if not (0 < requests.rate <= 1000 and requests.timeout > 0):
         raise ValueError(
             f"requests: rate {requests.rate} is outside 0..1000 or timeout {requests.timeout} not positive"
@@ -86,9 +94,9 @@ def _check_requests(requests: Requests) -> None:
 
 def _check_connections(connections: Connections) -> None:
     host, port = connections.address
-    IPv4Address(host)
+    _check_address("connections.target", host)
     if not 0 < port <= 65535:
-        raise ValueError(f"connections.target: port {port} is outside 1..65535")
+        raise ValueError(f"connections.target: {connections.target!r} is not address:port with a port in 1..65535")
     if not 0 < connections.count <= 20000:
         raise ValueError(f"connections.count: {connections.count} is outside 1..20000")
     for name in ("interval", "timeout", "retry"):
