@@ -1,0 +1,168 @@
+"""The files of edges and backends: fairhop.yaml, backend.yaml, nginx.conf."""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address
+from typing import Any
+
+import yaml
+
+from edge.datapath.model import Protocol
+from lab.addressing import LabPlan, NodePlan, Role, ServicePlan
+
+# Equal on every node of the lab; not the product's default, so that nobody relies on one.
+SEED = 2718281828
+TABLE_SIZE = 65537
+HOLD_TIME = 3  # seconds, the least that BGP allows
+ADVMSS = 1420  # bytes: 1500 less the tunnel (24 for GRE) leaves room for options
+ECHO_PORT = 7000
+HTTP_PORT = 80
+
+_NGINX = """\
+# {name}: rendered from {lab}.clab.yml by `fairhop lab render`; edit that file, not this one.
+# Runs in the foreground under node-start; writes only below /run and to stderr.
+daemon off;
+user www-data;
+worker_processes 1;
+pid /run/nginx.pid;
+error_log stderr warn;
+
+events {{
+    worker_connections 8192;
+}}
+
+http {{
+    access_log off;
+    keepalive_timeout 3600s;
+    keepalive_requests 10000000;
+    client_body_temp_path /run/nginx-body;
+    proxy_temp_path /run/nginx-proxy;
+    fastcgi_temp_path /run/nginx-fastcgi;
+    uwsgi_temp_path /run/nginx-uwsgi;
+    scgi_temp_path /run/nginx-scgi;
+    default_type text/plain;
+    add_header X-Backend {name} always;
+
+    server {{
+        listen {port} backlog=4096;
+
+        location = /healthz {{
+            return 200 "ok\\n";
+        }}
+
+        location / {{
+            default_type application/json;
+            return 200 '{{"backend":"{name}","vip":"$server_addr","client":"$remote_addr:$remote_port"}}\\n';
+        }}
+    }}
+}}
+"""
+
+
+def fairhop_yaml(lab: LabPlan, node: NodePlan) -> str:
+    """What the edge node's daemon reads. A pool holds the backends of the node's own site."""
+    return _document(
+        lab,
+        node,
+        {
+            "version": 1,
+            "node": node.name,
+            "hashing": {"seed": SEED, "table_size": TABLE_SIZE},
+            "forwarder": {
+                "interfaces": [interface.name for interface in node.interfaces],
+                "pin": "/run/bpf/fairhop",
+                "mode": "auto",
+                "outer_source": f"{node.address}/32",
+                "mtu": min(interface.mtu for interface in node.interfaces),
+                "infrastructure": _infrastructure(lab),
+            },
+            "announcer": {
+                "asn": node.asn,
+                "router_id": str(node.router_id),
+                "hold_time": HOLD_TIME,
+                "lease": 2.0,
+                "user": "nobody",
+                "peers": [_peer(lab, node, index) for index in range(len(node.interfaces))],
+            },
+            "drain": {"settle": 1.0, "quiet_packets": 10, "quiet_for": 2.0},
+            "pools": {service.name: _pool(lab, node, service) for service in lab.services},
+            "services": [entry for service in lab.services for entry in _service(service)],
+        },
+    )
+
+
+def backend_yaml(lab: LabPlan, node: NodePlan) -> str:
+    """What `fairhop backend` reads."""
+    return _document(
+        lab,
+        node,
+        {
+            "version": 1,
+            "name": node.name,
+            "interface": node.interfaces[0].name,
+            "address": str(node.address),
+            "vips": _texts(lab.vips),
+            "edges": [f"{edge.address}/32" for edge in lab.having(Role.EDGE, node.site)],
+            "encaps": sorted({service.encap.name.lower() for service in lab.services}),
+            "pin": "/run/bpf/fairhop-backend",
+            "mode": "auto",
+            "advmss": ADVMSS,
+            "infrastructure": _infrastructure(lab),
+            "echo": {"port": ECHO_PORT},
+        },
+    )
+
+
+def nginx_conf(lab: LabPlan, node: NodePlan) -> str:
+    """The backend's web server: "/" and the header X-Backend name the backend, "/healthz" answers 200."""
+    return _NGINX.format(name=node.name, lab=lab.name, port=HTTP_PORT)
+
+
+def _document(lab: LabPlan, node: NodePlan, value: dict[str, Any]) -> str:
+    head = f"# {node.name}: rendered from {lab.name}.clab.yml by `fairhop lab render`; edit that file, not this one.\n"
+    return head + yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=110)
+
+
+def _texts(addresses: Iterable[IPv4Address]) -> list[str]:
+    return [str(address) for address in sorted(addresses)]
+
+
+def _infrastructure(lab: LabPlan) -> list[str]:
+    """Addresses that no client has. Routers are left out: their ICMP errors to a VIP must get through."""
+    nodes = (*lab.having(Role.EDGE), *lab.having(Role.BACKEND))
+    return _texts(interface.address.ip for node in nodes for interface in node.interfaces)
+
+
+def _peer(lab: LabPlan, node: NodePlan, index: int) -> dict[str, Any]:
+    interface = node.interfaces[index]
+    return {
+        "name": interface.peer,
+        "address": str(interface.peer_address),
+        "asn": lab.nodes[interface.peer].asn,
+        "local_address": str(interface.address.ip),
+    }
+
+
+def _pool(lab: LabPlan, node: NodePlan, service: ServicePlan) -> dict[str, Any]:
+    backends = lab.having(Role.BACKEND, node.site)
+    return {
+        "encap": service.encap.name.lower(),
+        "check": _check(service),
+        "backends": [{"name": backend.name, "address": str(backend.address), "weight": 1} for backend in backends],
+    }
+
+
+def _check(service: ServicePlan) -> dict[str, Any]:
+    """HTTP where the service has port 80, else a TCP connection to its first TCP port."""
+    ports = [port for protocol, port in service.ports if protocol is Protocol.TCP]
+    rhythm = {"interval": 0.5, "timeout": 0.4, "rise": 2, "fall": 2}
+    if HTTP_PORT in ports:
+        return {"type": "http", "port": HTTP_PORT, "path": "/healthz", "status": 200, **rhythm}
+    return {"type": "tcp", "port": ports[0] if ports else ECHO_PORT, **rhythm}
+
+
+def _service(service: ServicePlan) -> Iterable[dict[str, Any]]:
+    """One entry a port; a service with a single port keeps its plain name."""
+    for protocol, port in service.ports:
+        kind = protocol.name.lower()
+        name = service.name if len(service.ports) == 1 else f"{service.name}-{kind}-{port}"
+        yield {"name": name, "vips": [str(service.vip)], "protocol": kind, "port": port, "pool": service.name}
