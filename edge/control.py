@@ -1,4 +1,4 @@
-"""The daemon's unix socket: one JSON request a line, one JSON answer a line. Both ends are here.
+"""The daemon's end of its unix socket: one JSON request a line, one JSON answer a line (`edge.ask` is the other end).
 
 A request is {"verb": NAME, ...arguments}; an answer is {"ok": true, ...facts} or {"ok": false, "error": TEXT,
 "code": N} with an exit code for the command line. The peer's uid comes from the kernel (SO_PEERCRED), never from
@@ -7,30 +7,17 @@ the request.
 
 import asyncio
 import json
-import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-DEFAULT_SOCKET = "/run/fairhop/control.sock"
+from edge.ask import Answer, RefusedError
+
 _MAX_LINE = 1 << 16
 
-Answer = dict[str, Any]
 Handler = Callable[[Mapping[str, Any], int], Awaitable[Answer]]
-
-
-class RefusedError(Exception):
-    """A request that cannot be done. `code` is the exit code for the command line."""
-
-    def __init__(self, message: str, code: int = 2) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class UnreachableError(Exception):
-    """No daemon answers on the socket; the text says which and what to do."""
 
 
 class ControlServer:
@@ -83,25 +70,3 @@ class ControlServer:
 def _peer_uid(writer: asyncio.StreamWriter) -> int:
     credentials = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     return int(struct.unpack("3i", credentials)[1])
-
-
-def ask(path: str, verb: str, timeout: float = 10.0, **arguments: Any) -> Answer:
-    """Send one request and return the facts. Raises `UnreachableError`, or `RefusedError` with the daemon's words."""
-    try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(timeout)
-            connection.connect(path)
-            connection.sendall(json.dumps({"verb": verb} | arguments).encode() + b"\n")
-            with connection.makefile("rb") as lines:
-                line = lines.readline()
-    except PermissionError:
-        raise UnreachableError(f"{path}: permission denied: run as root or join the socket's group") from None
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise UnreachableError(f"{path}: {reason.lower()}: is `fairhop run` up on this node?") from None
-    if not line:
-        raise UnreachableError(f"{path}: the daemon closed the connection without an answer")
-    answer: Answer = json.loads(line)
-    if not answer.pop("ok"):
-        raise RefusedError(answer["error"], answer["code"])
-    return answer

@@ -1,6 +1,6 @@
 """What a forwarder is told to do, as frozen values: no kernel, no map layout.
 
-`edge.datapath.abi` turns a `ForwarderState` into map bytes; `edge.datapath.oracle` answers from the same value in Python.
+`edge.datapath.encode` turns a `ForwarderState` into map bytes; `edge.datapath.oracle` answers from the same value.
 """
 
 from collections.abc import Mapping

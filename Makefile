@@ -1,0 +1,58 @@
+# fairhop: `make lab` shows it at work, `make test` proves it. Both install what they need (Debian 12, root).
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+STAMP := $(VENV)/.installed
+BPF_DIR := edge/datapath/bpf
+OBJECTS := $(BPF_DIR)/forward.bpf.o
+
+.PHONY: help venv bpf lab lab-containerlab images render lint unit test test-containerlab lock clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(STAMP): requirements/dev.txt requirements/apt.txt pyproject.toml
+	requirements/install-apt lab
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+venv: $(STAMP) ## the virtual environment, from the hash-locked list
+
+bpf: $(STAMP) ## compile the XDP programs
+	$(BIN)/python -m edge.datapath.bpf.build
+
+lab: bpf ## the main job: bring the two-site lab up, drain, kill, and print the verdict
+	$(BIN)/fairhop lab demo
+
+images: bpf ## the images of the containerlab tier
+	requirements/install-apt containerlab
+	$(BIN)/python -m containerlab.images
+
+lab-containerlab: images ## the same main job on real containerlab
+	$(BIN)/fairhop lab demo --runtime containerlab
+
+render: $(STAMP) ## write the lab's configurations again from containerlab/two-site.clab.yml
+	$(BIN)/fairhop lab render
+
+lint: $(STAMP) ## ruff and mypy; warnings are errors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: bpf ## the tests that need neither root nor a kernel feature
+	$(PYTEST) -q -m "not kernel and not lab and not containerlab"
+
+test: bpf lint ## everything; the containerlab tier is skipped by name without Docker or Go
+	requirements/install-apt lab test
+	$(PYTEST)
+
+lock: $(STAMP) ## pin the dependencies of pyproject.toml again, with hashes
+	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes pyproject.toml -o requirements/run.txt
+	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --extra dev pyproject.toml -o requirements/dev.txt
+
+clean: ## remove what was built
+	rm -rf build dist $(VENV) $(BPF_DIR)/*.o

@@ -1,0 +1,121 @@
+"""`fairhop drain` and `fairhop undrain`: intent goes to the daemon, which stores it; `--wait` follows it to the end."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from edge.cli.common import TIMED_OUT, F, fail, json_option, print_json, request, socket_option
+from edge.quiet import QuietMeter
+
+_POLL = 0.1
+
+
+def _options(command: F) -> F:
+    command = socket_option(json_option(command))
+    command = click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait before exit code 4.")(
+        command
+    )
+    return click.option("--wait", is_flag=True, help="Return when it is done, not when it is begun.")(command)
+
+
+@click.group()
+def drain() -> None:
+    """Take this node, or a backend, out of service. The intent survives a restart."""
+
+
+@drain.command("node")
+@click.argument("name", required=False)
+@click.option("--reason", default="", help="Kept with the intent and shown in status.")
+@_options
+def drain_node(name: str | None, reason: str, wait: bool, timeout: float, as_json: bool, socket_path: str) -> None:
+    """De-prefer this node's VIPs, then withdraw them; the sessions stay up and what still arrives is forwarded.
+
+    NAME, if given, must be this node's. With --wait: until withdrawn and quiet (drain.quiet_packets, quiet_for).
+    """
+    answer = request(socket_path, "drain", kind="node", name=name, reason=reason)
+    click.echo(f"draining node {answer['node']}; survives restart; undo with: fairhop undrain node", err=True)
+    if wait:
+        _await(socket_path, timeout, _node_is_quiet(answer["quiet_packets"], answer["quiet_for"]))
+    _finish(socket_path, as_json)
+
+
+@drain.command("backend")
+@click.argument("name")
+@click.option("--reason", default="", help="Kept with the intent and shown in status.")
+@click.option("--force", is_flag=True, help="Also where a pool would be left without an active backend.")
+@_options
+def drain_backend(
+    name: str, reason: str, force: bool, wait: bool, timeout: float, as_json: bool, socket_path: str
+) -> None:
+    """Give no slot of the lookup_table to the backend NAME. Prints how many slots move."""
+    answer = request(socket_path, "drain", kind="backend", name=name, reason=reason, force=force)
+    for pool, slots in answer["slots_moving"].items():
+        click.echo(f"pool {pool}: {slots} of {answer['table_size']} slots move", err=True)
+    click.echo("established connections in those slots will break: nothing carries them over yet", err=True)
+    click.echo(f"draining backend {name}; survives restart; undo with: fairhop undrain backend {name}", err=True)
+    if wait:
+        _await(socket_path, timeout, _tables_follow)
+    _finish(socket_path, as_json)
+
+
+@click.group()
+def undrain() -> None:
+    """Bring this node, or a backend, back into service."""
+
+
+@undrain.command("node")
+@click.argument("name", required=False)
+@_options
+def undrain_node(name: str | None, wait: bool, timeout: float, as_json: bool, socket_path: str) -> None:
+    """Announce this node's VIPs again."""
+    request(socket_path, "undrain", kind="node", name=name)
+    if wait:
+        _await(socket_path, timeout, _announced)
+    _finish(socket_path, as_json)
+
+
+@undrain.command("backend")
+@click.argument("name")
+@_options
+def undrain_backend(name: str, wait: bool, timeout: float, as_json: bool, socket_path: str) -> None:
+    """Give the backend NAME its slots back: exactly those it had."""
+    request(socket_path, "undrain", kind="backend", name=name)
+    if wait:
+        _await(socket_path, timeout, _tables_follow)
+    _finish(socket_path, as_json)
+
+
+def _finish(socket_path: str, as_json: bool) -> None:
+    if as_json:
+        print_json(request(socket_path, "status"))
+
+
+def _await(socket_path: str, timeout: float, done: Callable[[dict[str, Any], float], bool]) -> None:
+    deadline = time.monotonic() + timeout
+    while not done(request(socket_path, "status"), time.monotonic()):
+        if time.monotonic() >= deadline:
+            fail(
+                f"not done after {timeout:g} s; the intent stands, and `fairhop status` shows how far it is", TIMED_OUT
+            )
+        time.sleep(_POLL)
+
+
+def _node_is_quiet(packets: int, window: float) -> Callable[[dict[str, Any], float], bool]:
+    meter = QuietMeter(packets, window)
+
+    def done(status: dict[str, Any], now: float) -> bool:
+        withdrawn = all(vip["stance"] == "withdrawn" and vip["acked"] for vip in status["vips"])
+        quiet = meter.observe(status["forwarder"]["tx"], now)
+        return withdrawn and quiet
+
+    return done
+
+
+def _announced(status: dict[str, Any], _: float) -> bool:
+    return all(vip["stance"] == "announced" and vip["acked"] for vip in status["vips"])
+
+
+def _tables_follow(status: dict[str, Any], _: float) -> bool:
+    return bool(status["forwarder"]["current"])

@@ -1,0 +1,13 @@
+"""`fairhop reload`: the daemon reads its file again and says whether it took it."""
+
+import click
+
+from edge.cli.common import request, socket_option
+
+
+@click.command()
+@socket_option
+def reload(socket_path: str) -> None:
+    """Read the configuration file again. A file with errors changes nothing: they are printed, exit code 78."""
+    answer = request(socket_path, "reload")
+    click.echo(f"reloaded {answer['file']}: {answer['changes'] or 'no change'}")

@@ -1,0 +1,52 @@
+"""`fairhop why`: where a flow goes, by the real program and by Python."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge import offline
+from edge.cli.common import CONFIG, NEGATIVE, USAGE, fail, json_option, print_json, request, socket_option
+from edge.strictyaml import ConfigError
+from edge.why import FlowError, parse_flow
+
+
+@click.command()
+@click.argument("source", metavar="SRC:PORT")
+@click.argument("destination", metavar="VIP:PORT/PROTO")
+@click.option(
+    "--config", "config", type=click.Path(dir_okay=False, exists=True, path_type=Path), help="Answer offline."
+)
+@json_option
+@socket_option
+def why(source: str, destination: str, config: Path | None, as_json: bool, socket_path: str) -> None:
+    """Say which backend the flow from SRC:PORT to VIP:PORT/PROTO reaches, and why.
+
+    Asks the running daemon, which runs the loaded program on such a packet and holds the answer against the Python
+    oracle; exit code 1 if they differ. With --config, answers from the file alone, every backend taken as healthy.
+    """
+    try:
+        flow = parse_flow(source, destination)
+    except FlowError as error:
+        fail(str(error), USAGE)
+    if config:
+        try:
+            answer = offline.why(config.read_text(), str(config), flow)
+        except ConfigError as error:
+            fail(f"{config} has errors:\n{error}", CONFIG)
+    else:
+        answer = request(socket_path, "why", source=source, destination=destination)
+    print_json(answer) if as_json else click.echo(_sentence(answer))
+    if answer["agree"] is False:
+        fail("the loaded program and the oracle differ: please report this flow", NEGATIVE)
+
+
+def _sentence(answer: dict[str, Any]) -> str:
+    oracle = answer["oracle"]
+    if oracle["address"] is None:
+        where = f"{oracle['verdict']}: {oracle['reason']}"
+    else:
+        backend = f"backend {answer['backend']} ({oracle['address']})"
+        where = f"slot {answer['slot']} -> {backend} in {oracle['encap']}"
+    by = {True: "program and oracle agree", False: f"THE PROGRAM SAYS {answer['program']}", None: "by the oracle alone"}
+    return f"{answer['flow']}: {where} ({by[answer['agree']]})"

@@ -1,0 +1,87 @@
+"""Keeps the forwarder at what is wanted: builds tables and writes maps in a thread, one change after the other.
+
+Installing a table waits for the kernel to be done with the old one, so none of it happens on the event loop. Only the
+newest wish counts: wishes that come while one is carried out are folded into the next.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from edge.config import Config
+from edge.datapath.bpf_error import BpfError
+from edge.datapath.forwarder import Forwarder
+from edge.datapath.model import ForwarderState, NextHop
+from edge.maglev import LookupTable
+from edge.plan import Selection, Tables, forwarder_state
+
+_RETRY = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Everything that determines the forwarder's state."""
+
+    config: Config
+    selections: Mapping[str, Selection]
+    next_hops: Mapping[IPv4Address, NextHop | None]
+    echo_vips: frozenset[IPv4Address]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What the forwarder runs: the state, and the lookup_table of each pool."""
+
+    state: ForwarderState
+    tables: Mapping[str, LookupTable]
+
+
+class Forwarding:
+    """Owns the `Forwarder`. `on_applied` and `on_failed(reason)` are called in the event loop."""
+
+    def __init__(self, forwarder: Forwarder, on_applied: Callable[[], None], on_failed: Callable[[str], None]) -> None:
+        self.forwarder = forwarder
+        self.applied: Applied | None = None
+        self._on_applied, self._on_failed = on_applied, on_failed
+        self._wish: Wish | None = None
+        self._done: Wish | None = None
+        self._changed = asyncio.Event()
+        self._tables: dict[int, Tables] = {}
+
+    @property
+    def current(self) -> bool:
+        """Whether the forwarder runs what was wished last."""
+        return self._done is not None and self._done is self._wish
+
+    def want(self, wish: Wish) -> None:
+        """Wish for a state; nothing happens when it is the one that was wished last."""
+        if wish != self._wish:
+            self._wish = wish
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Carry out wishes for ever."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            wish = self._wish
+            assert wish is not None
+            try:
+                self.applied = await asyncio.to_thread(self._apply, wish)
+            except BpfError as error:
+                self._on_failed(str(error))
+                await asyncio.sleep(_RETRY)
+                self._changed.set()
+                continue
+            self._done = wish
+            self._on_applied()
+
+    def _apply(self, wish: Wish) -> Applied:
+        size = wish.config.hashing.table_size
+        builder = self._tables.setdefault(size, Tables(size))
+        tables = {pool: builder.table(selection.members) for pool, selection in wish.selections.items()}
+        generation = self.applied.state.generation + 1 if self.applied else 1
+        state = forwarder_state(wish.config, tables, wish.next_hops, wish.echo_vips, generation)
+        self.forwarder.apply(state)
+        return Applied(state, tables)

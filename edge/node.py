@@ -1,0 +1,117 @@
+"""One edge node's state of affairs: results and intent in, selections and decisions out. No I/O; `now` is an argument.
+
+The daemon feeds it what happens and carries out what it says. All times are monotonic seconds.
+"""
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network
+
+from edge.announce import Decision, NodeFacts, decide
+from edge.config import Config, PoolConfig
+from edge.health import Health, Result, State, Transition
+from edge.intent import Intent
+from edge.plan import PoolView, Selection, select
+
+_LONG_AGO = float("-inf")
+
+
+class Node:
+    """Health of every backend, the operator's intent and the forwarder's condition, and what follows from them."""
+
+    def __init__(self, config: Config, intent: Intent, now: float) -> None:
+        self.config = config
+        self.intent = intent
+        self.health: dict[tuple[str, str], Health] = {}
+        self.stopping = False
+        self._loaded = False
+        self._fault = ""
+        # A drain that was stored before this process began has had its time to settle.
+        self._drain_since = _LONG_AGO if intent.node else None
+        self._follow(config, now)
+
+    def _follow(self, config: Config, now: float) -> None:
+        wanted = {(pool, backend.name) for pool, entry in config.pools.items() for backend in entry.backends}
+        self.health = {key: health for key, health in self.health.items() if key in wanted}
+        for pool, name in wanted - set(self.health):
+            check = config.pools[pool].check
+            self.health[pool, name] = Health(check.rise, check.fall, now)
+
+    def reload(self, config: Config, now: float) -> None:
+        """Take a new configuration; backends that it keeps, with the same check, keep their health."""
+        for pool, name in list(self.health):
+            old, new = self.config.pools.get(pool), config.pools.get(pool)
+            if not old or not new or old.check != new.check or _address(old, name) != _address(new, name):
+                del self.health[pool, name]
+        self.config = config
+        self._follow(config, now)
+
+    def observe(self, pool: str, backend: str, result: Result, now: float) -> Transition | None:
+        """Take one probe's result. A result of a backend that a reload removed is ignored."""
+        health = self.health.get((pool, backend))
+        return health.observe(result, now) if health else None
+
+    def set_intent(self, intent: Intent, now: float) -> None:
+        """Take the operator's new intent; a drain of the node that stands already keeps its beginning."""
+        if intent.node is None:
+            self._drain_since = None
+        elif self._drain_since is None:
+            self._drain_since = now
+        self.intent = intent
+
+    def stop(self, now: float) -> None:
+        """Begin to leave: as a drain, but of this process only."""
+        self.stopping = True
+        if self._drain_since is None:
+            self._drain_since = now
+
+    def forwarder_applied(self) -> None:
+        """The forwarder runs the tables it was given last."""
+        self._loaded, self._fault = True, ""
+
+    def forwarder_failed(self, reason: str) -> None:
+        """The forwarder cannot be trusted with packets, for `reason`."""
+        self._fault = reason
+
+    @property
+    def fault(self) -> str:
+        """Why the forwarder is not to be trusted; empty when it is."""
+        return self._fault
+
+    @property
+    def ready(self) -> bool:
+        """A table is loaded and every backend has had its first result."""
+        return self._loaded and all(health.state is not State.UNKNOWN for health in self.health.values())
+
+    def selections(self) -> dict[str, Selection]:
+        """Who gets slots, by pool."""
+        return {name: select(pool, self.view(name)) for name, pool in self.config.pools.items()}
+
+    def view(self, pool: str) -> PoolView:
+        """What is held against members of `pool` just now."""
+        names = [backend.name for backend in self.config.pools[pool].backends]
+        down = {name for name in names if self.health[pool, name].state is State.DOWN}
+        return PoolView(frozenset(down), frozenset(self.intent.backends) & frozenset(names))
+
+    def decisions(self, now: float) -> dict[IPv4Network, Decision]:
+        """The decision for each vip_prefix of the configuration."""
+        facts = NodeFacts(
+            ready=self.ready,
+            forwarding=not self._fault,
+            drain_since=self._drain_since,
+            settle=self.config.drain.settle,
+            stopping=self.stopping and self.intent.node is None,
+        )
+        up = self._vips_up()
+        return {IPv4Network(vip): decide(facts, up[vip], now) for vip in sorted(up)}
+
+    def _vips_up(self) -> Mapping[IPv4Address, bool]:
+        panic = {pool: selection.panic for pool, selection in self.selections().items()}
+        up = dict.fromkeys(self.config.vips, True)
+        for service in self.config.services:
+            for vip in service.vips:
+                up[vip] = up[vip] and not panic[service.pool]
+        return up
+
+
+def _address(pool: PoolConfig, name: str) -> IPv4Address | None:
+    return next((backend.address for backend in pool.backends if backend.name == name), None)
