@@ -26,12 +26,17 @@ def reason_of(error: Exception) -> Reason:
     return Reason.TIMEOUT if isinstance(error, TimeoutError) else Reason.LOCAL
 
 
+def bind_source(sock: socket.socket, source: str) -> None:
+    """Let a TCP socket speak from `source`; its port is chosen later, for the pair of addresses. Raises OSError."""
+    sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+    sock.bind((source, 0))
+
+
 async def connect(source: str, address: tuple[str, int]) -> socket.socket:
     """A connected, non-blocking TCP socket from `source`. Raises OSError; no descriptor stays open then."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-        sock.bind((source, 0))
+        bind_source(sock, source)
         await asyncio.get_running_loop().sock_connect(sock, address)
     except BaseException:
         sock.close()
