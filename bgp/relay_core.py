@@ -1,0 +1,187 @@
+"""The relay's rules, without I/O: leases in, commands to ExaBGP out.
+
+A ring of watchers: the lease watches the daemon, the relay watches ExaBGP's answers, the daemon watches the relay.
+`now` is CLOCK_MONOTONIC in seconds. The shell feeds what it read before it lets time pass, so that a relay that
+was stopped for a while does not blame others for its own absence.
+"""
+
+import enum
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network
+from typing import Final
+
+from bgp import exabgp_api as api
+from bgp.lease import LeaseTable
+from bgp.rib import AdjRibOut
+from bgp.route import Route
+from bgp.wire import Declare, LineBuffer, PeerView, State, decode_declare, encode_state
+
+BATCH: Final = 50
+"""Commands written at once: what a withdrawal may have to wait for, about 30 ms of ExaBGP's time."""
+ACK_LIMIT: Final = 2.0
+"""Seconds without an answer after which ExaBGP counts as hung."""
+PING_EVERY: Final = 0.25
+BEAT_EVERY: Final = 0.25
+"""Seconds between two signs of life, towards ExaBGP and towards the daemon."""
+
+
+class Waiting(enum.Enum):
+    """What the outstanding answers belong to."""
+
+    NOTHING = enum.auto()
+    ROUTES = enum.auto()
+    BARRIER = enum.auto()
+    OTHER = enum.auto()
+
+
+class RelayCore:
+    """One relay's life. A new relay knows nothing, so it first withdraws every prefix it was given."""
+
+    def __init__(self, prefixes: Iterable[IPv4Network], now: float) -> None:
+        self._rib = AdjRibOut(prefixes)
+        self._leases = LeaseTable()
+        self._acks = api.AckClock(ACK_LIMIT)
+        self._routes: dict[IPv4Network, Route] = {}
+        self._peers: dict[IPv4Address, PeerView] = {}
+        self._waiting = Waiting.NOTHING
+        self._barrier_due = False
+        self._neighbors_due = True
+        self._withdraw_again = False
+        self._resend_due = False
+        self._seq = 0
+        self._connected = False
+        self._from_daemon = LineBuffer()
+        self._from_exabgp = LineBuffer()
+        self._ping_at = now
+        self._beat_at = now
+        self.abort: str | None = None
+        """Why this relay must not go on: the shell kills ExaBGP, which closes the sessions, and ends."""
+
+    def daemon_connected(self, now: float) -> None:
+        """A daemon answers the socket; it is owed the state at once."""
+        self._connected, self._from_daemon, self._beat_at, self._seq = True, LineBuffer(), now, 0
+
+    def daemon_lost(self) -> None:
+        """The daemon's connection ended. Its leases go on: a restarted daemon may renew them in time."""
+        self._connected = False
+
+    def daemon_data(self, data: bytes, now: float) -> None:
+        """Bytes from the daemon. Raises WireError: drop the connection; the leases run out by themselves."""
+        for line in self._from_daemon.feed(data):
+            self._declared(decode_declare(line), now)
+
+    def _declared(self, message: Declare, now: float) -> None:
+        self._routes = {}
+        for prefix in self._leases.held():
+            if message.routes.get(prefix) is None:
+                self._leases.end(prefix)
+        for prefix, entry in message.routes.items():
+            if entry is not None:
+                self._routes[prefix], until = entry
+                self._leases.renew(prefix, until, now)
+        self._seq, self._beat_at = message.seq, now
+        self._apply_leases(now)
+
+    def _apply_leases(self, now: float) -> None:
+        self._leases.expire(now)
+        held = self._leases.held()
+        self._rib.declare({p: route if p in held else None for p, route in self._routes.items()})
+
+    def exabgp_data(self, data: bytes, now: float) -> None:
+        """Bytes from ExaBGP. Raises WireError for a line without end."""
+        for line in self._from_exabgp.feed(data):
+            event = api.decode(line)
+            match event:
+                case api.Done() | api.Refused():
+                    self._answer(isinstance(event, api.Done), now)
+                case api.PeerChange(address, up, reason):
+                    self._peer(address, up, reason, now)
+                case api.Neighbors(peers):
+                    for address, up in peers:
+                        self._peer(address, up, "", now)
+
+    def _answer(self, done: bool, now: float) -> None:
+        if not self._acks.answered(now):
+            self.abort = "ExaBGP answered more commands than it was given"
+        elif self._waiting is Waiting.ROUTES:
+            change = self._rib.acked() if done else self._rib.refused(now)
+            if not done and change.route is None:
+                self.abort = f"ExaBGP refused to withdraw {change.prefix}"
+            self._beat_at = now
+        elif not done:
+            self.abort = "ExaBGP refused a command without a route"
+        if self._acks.owed == 0:
+            self._barrier_due = self._barrier_due or self._waiting is Waiting.ROUTES
+            if self._waiting is Waiting.BARRIER:
+                self._beat_at = now
+            self._waiting = Waiting.NOTHING
+
+    def _peer(self, address: IPv4Address, up: bool, reason: str, now: float) -> None:
+        known = self._peers.get(address)
+        if known is not None and known.up == up:
+            return
+        self._peers[address] = PeerView(up, now, reason)
+        self._beat_at = now
+        if up:
+            # ExaBGP opens a session with announcements only, in an order of its own: say it all again after that.
+            self._barrier_due = self._withdraw_again = self._resend_due = True
+
+    def exabgp_output(self, now: float) -> bytes:
+        """What to write next; ask only when the last bytes are written. Empty while answers are owed."""
+        if self._acks.owed:
+            return b""
+        data, commands, waiting = self._next(now)
+        if commands:
+            self._acks.sent(commands, now)
+            self._waiting, self._ping_at = waiting, now + PING_EVERY
+        return data
+
+    def _next(self, now: float) -> tuple[bytes, int, Waiting]:
+        if self._barrier_due:
+            self._barrier_due = False
+            return api.BARRIER, 1, Waiting.BARRIER
+        if self._withdraw_again:
+            self._withdraw_again = False
+            self._rib.forget_withdrawn()
+        if batch := self._rib.next_batch(BATCH, now):
+            lines = [api.encode(change) for change in batch]
+            return b"".join(lines), len(lines), Waiting.ROUTES
+        if self._resend_due:
+            self._resend_due = False
+            return api.RESEND, 1, Waiting.OTHER
+        if self._neighbors_due:
+            self._neighbors_due = False
+            return api.NEIGHBORS, 1, Waiting.OTHER
+        if now >= self._ping_at:
+            return api.BARRIER, 1, Waiting.OTHER
+        return b"", 0, Waiting.NOTHING
+
+    def daemon_output(self, now: float) -> bytes:
+        """The state for the daemon if it is due, else nothing; ask only when the last bytes are written."""
+        if not self._connected or now < self._beat_at:
+            return b""
+        self._beat_at = now + BEAT_EVERY
+        return encode_state(self.state())
+
+    def state(self) -> State:
+        """All the relay knows."""
+        unsettled = self._barrier_due or self._withdraw_again or self._waiting is Waiting.BARRIER
+        converged = self._rib.converged and not unsettled
+        return State(self._seq, converged, self.abort, self._rib.view(), dict(self._peers))
+
+    def handle_timer(self, now: float) -> None:
+        """Let time pass: leases end, answers become overdue."""
+        deadline = self._leases.next_deadline()
+        if deadline is not None and deadline <= now:
+            self._apply_leases(now)
+            self._beat_at = now
+        if self._acks.overdue(now):
+            self.abort = f"ExaBGP has not answered for {ACK_LIMIT} s"
+
+    def next_deadline(self, daemon_writable: bool) -> float:
+        """When there is something to do without new input; the state waits while the daemon reads nothing."""
+        times = [self._leases.next_deadline(), self._acks.next_deadline()]
+        times.append(self._beat_at if self._connected and daemon_writable else None)
+        if not self._acks.owed:
+            times += [self._ping_at, self._rib.next_deadline()]
+        return min(time for time in times if time is not None)

@@ -1,0 +1,98 @@
+"""What the speaker tells its owner: a snapshot for status, and one event for every change, old -> new with a reason."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+from bgp.rib import UNKNOWN, Held
+from bgp.route import Route
+from bgp.supervisor import Phase
+from bgp.wire import PeerView, State
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change. `subject` is `exabgp`, `peer NAME` or `prefix P`; `old` and `new` are words for people and logs."""
+
+    subject: str
+    old: str
+    new: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixStatus:
+    """`wanted` is what the daemon declared, `sent` and `acked` how far the relay and ExaBGP have come."""
+
+    wanted: Route | None
+    sent: Held
+    acked: Held
+    refusals: int
+
+    @property
+    def applied(self) -> bool:
+        """ExaBGP holds what is wanted; whether a router does, only the router knows."""
+        return self.acked == self.wanted == self.sent
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """One session; `since` is CLOCK_MONOTONIC seconds, `reason` is empty while up or never up."""
+
+    name: str
+    address: IPv4Address
+    asn: int
+    up: bool
+    since: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerState:
+    """All that the daemon knows of its announcer at one moment; `since` and `heard` are CLOCK_MONOTONIC seconds."""
+
+    phase: Phase
+    reason: str
+    since: float
+    deaths: int
+    exabgp_pid: int | None
+    relay_pid: int | None
+    heard: float | None
+    converged: bool
+    prefixes: Mapping[IPv4Network, PrefixStatus]
+    peers: tuple[PeerStatus, ...]
+
+
+def word(held: Held) -> str:
+    """A short word for what is held for a prefix."""
+    if held is UNKNOWN:
+        return "unknown"
+    if held is None:
+        return "withdrawn"
+    details = ["announced"]
+    if held.med is not None:
+        details.append(f"med {held.med}")
+    if held.communities:
+        details.append(f"community {' '.join(held.communities)}")
+    return ", ".join(details)
+
+
+def changes(old: State | None, new: State, names: Mapping[IPv4Address, str]) -> Iterator[Event]:
+    """The events between two states of a relay; `old` is None for the first state of a relay."""
+    for address, peer in new.peers.items():
+        before = old.peers.get(address) if old else None
+        if before is None or before.up != peer.up:
+            yield Event(
+                f"peer {names.get(address, address)}", _session(before), _session(peer), peer.reason or "session"
+            )
+    for prefix, view in new.prefixes.items():
+        was = old.prefixes[prefix].acked if old and prefix in old.prefixes else UNKNOWN
+        if view.acked != was:
+            reason = "as declared" if view.acked == view.desired else f"on the way to {word(view.desired)}"
+            yield Event(f"prefix {prefix}", word(was), word(view.acked), reason)
+
+
+def _session(peer: PeerView | None) -> str:
+    if peer is None:
+        return "unknown"
+    return "up" if peer.up else "down"
