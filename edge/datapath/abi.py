@@ -115,6 +115,7 @@ class Note(_Counted):
     ENCAP_UNREACH = 11, _BAD, "passed: ICMP error about our own tunnel packet"
     ENCAP_PTB = 12, _BAD, "passed: ICMP 3/4 about our own tunnel packet"
     ECN_CE = 13, _OK, "congestion mark moved to the inner packet"
+    DECAPSULATED = 14, _OK, "passed: tunnel taken off (decapsulator)"
 
 
 # Objects beside `bpf/build.py`, the one program in each, and the section it is in.
@@ -130,10 +131,9 @@ DIRECTORY = "directory"  # ARRAY_OF_MAPS[1]; inner ARRAY[1] of FORWARD_DIRECTORY
 POOLS = "pools"  # ARRAY_OF_MAPS[2 * MAX_POOLS]; inner ARRAY[1] of table_size * SLOT_SIZE bytes
 SERVICE_COUNT = "service_count"  # PERCPU_ARRAY[MAX_SERVICES + 1] of SERVICE_COUNT_FORMAT, by service id
 BACKEND_COUNT = "backend_count"  # PERCPU_ARRAY[MAX_BACKENDS + 1] of BACKEND_COUNT_FORMAT, by backend id
-LIMITERS = "limiters"  # ARRAY of u64, private to the program
-SCRATCH = "scratch"  # PERCPU_ARRAY[1], private to the program
+LIMITERS = "limiters"  # ARRAY of u64, private to the program: when the next packet of a limited kind is due
 OUTER_MAPS = frozenset({DIRECTORY, POOLS})  # arrays of maps; each inner map is an ARRAY with one entry
-FORWARD_MAPS = (TOTALS, DIRECTORY, POOLS, SERVICE_COUNT, BACKEND_COUNT, LIMITERS, SCRATCH)
+FORWARD_MAPS = (TOTALS, DIRECTORY, POOLS, SERVICE_COUNT, BACKEND_COUNT, LIMITERS)
 DECAP_MAPS = (TOTALS, DIRECTORY)
 
 # Read-only data of the forwarder, set between open and load; POOLS' inner value_size must follow it.

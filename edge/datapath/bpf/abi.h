@@ -85,6 +85,7 @@ enum note {
 	NOTE_ENCAP_UNREACH = 11,
 	NOTE_ENCAP_PTB = 12,
 	NOTE_ECN_CE = 13,
+	NOTE_DECAPSULATED = 14,
 };
 
 enum address_flag {

@@ -50,9 +50,11 @@ def _compile(source: Path, clang: str, strip: str) -> Path:
     # The triplet directory has asm/types.h, which `-target bpf` does not look for by itself.
     include = _run((clang, "-print-multiarch"), source).strip() or "x86_64-linux-gnu"
     target = object_of(source)
+    fresh = target.with_suffix(".new")
     flags = (*FLAGS, "-fdebug-compilation-dir=.", f"-I/usr/include/{include}")
-    _run((clang, *flags, "-c", source.name, "-o", target.name), source)
-    _run((strip, "-g", target.name), source)
+    _run((clang, *flags, "-c", source.name, "-o", fresh.name), source)
+    _run((strip, "-g", fresh.name), source)
+    fresh.replace(target)
     return target
 
 

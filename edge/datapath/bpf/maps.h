@@ -11,7 +11,6 @@
 #include "abi.h"
 
 #define SLOT_SIZE 8
-#define SCRATCH_SIZE 4096
 
 #ifdef DECAPSULATOR
 #define DIRECTORY_SIZE sizeof(struct decap_directory)
@@ -80,13 +79,6 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } limiters SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u8[SCRATCH_SIZE]);
-} scratch SEC(".maps");
 
 #endif
 #endif

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
+ *
+ * ICMP: errors go to the owner of the flow they quote, echo is answered, a packet that is too big is answered with 3/4.
+ * All of it is slow path and kept out of line. Every function gets a packet whose IPv4 header was checked.
+ */
+#ifndef FAIRHOP_ICMP_H
+#define FAIRHOP_ICMP_H
+
+#include "encap.h"
+#include "limit.h"
+#include "lookup.h"
+
+#define QUOTED_PORTS 8	   /* RFC 792: an error quotes at least the IP header and 8 bytes */
+#define SMALL_MTU 552	   /* Linux takes no path MTU below this seriously (min_pmtu) */
+#define ERROR_LENGTH 576   /* RFC 1812, 4.3.2.3 */
+#define ERROR_TOS 0xc0	   /* internetwork control: RFC 1812, 4.3.2.5 */
+#define ERROR_TTL 64
+#define QUOTE_LENGTH (ERROR_LENGTH - sizeof(struct iphdr) - sizeof(struct icmphdr))
+#define ERROR_ADDED (sizeof(struct iphdr) + sizeof(struct icmphdr))
+#define CHUNK 256
+#define MAX_CHUNKS 64
+#define CSUM_MOST 512 /* what bpf_csum_diff takes at once on kernels before 6.13 */
+
+/* linux/icmp.h would pull in the C library */
+enum {
+	ICMP_ECHO_REPLY = 0,
+	ICMP_UNREACHABLE = 3,
+	ICMP_ECHO_REQUEST = 8,
+	ICMP_TIME_EXCEEDED = 11,
+	ICMP_PARAMETER_PROBLEM = 12,
+	ICMP_CODE_TOO_BIG = 4, /* of ICMP_UNREACHABLE */
+};
+
+struct icmphdr {
+	__u8 type;
+	__u8 code;
+	__be16 checksum;
+	__be16 unused;
+	__be16 mtu;
+};
+
+struct ports {
+	__be16 source;
+	__be16 destination;
+};
+
+static __always_inline void swap_macs(struct ethhdr *eth)
+{
+	struct ethhdr old = *eth;
+
+	__builtin_memcpy(eth->h_dest, old.h_source, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, old.h_dest, ETH_ALEN);
+}
+
+/* The quoted packet: one that our VIP sent, with its ports (RFC 792, RFC 1812 4.3.2). */
+static __always_inline int read_quote(struct cursor *c, const struct forward_directory *dir, __u32 vip, __u32 room,
+				      struct flow *flow)
+{
+	const struct iphdr *quoted = take(c, sizeof(*quoted));
+	const struct ports *ports;
+	__u32 source;
+
+	if (!quoted || room < sizeof(*quoted) || quoted->version != 4 || quoted->ihl < 5)
+		return REASON_ICMP_TRUNC;
+	if (quoted->ihl > 5)
+		return REASON_ICMP_OPT;
+	if (quoted->frag_off & bpf_htons(FRAGMENT_BITS & ~0x2000))
+		return REASON_ICMP_FRAG;
+	source = bpf_ntohl(quoted->saddr);
+	if (!(look_up_address(&dir->addresses, source) & ADDRESS_VIP))
+		return REASON_ICMP_NOT_OURS;
+	if (source != vip)
+		return REASON_ICMP_MISMATCH;
+	if (quoted->protocol != IPPROTO_TCP && quoted->protocol != IPPROTO_UDP)
+		return REASON_ICMP_NOT_OURS;
+	ports = take(c, QUOTED_PORTS);
+	if (!ports || room < sizeof(*quoted) + QUOTED_PORTS)
+		return REASON_ICMP_TRUNC;
+	flow->client = quoted->daddr;
+	flow->client_port = ports->destination;
+	flow->vip_port = ports->source;
+	flow->protocol = quoted->protocol;
+	return GO_ON;
+}
+
+/* Find the flow that an ICMP error is about. */
+static __noinline int quoted_flow(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir,
+				  __u32 vip_flags, struct flow *flow)
+{
+	struct cursor c = cursor_of(ctx);
+	const struct iphdr *ip;
+	const struct icmphdr *icmp;
+	__u32 room, limiter = LIMITER_ERRORS + (vip_flags & VIP_INDEX_MASK);
+	int outcome;
+
+	if (!take(&c, sizeof(struct ethhdr)))
+		return REASON_TRUNC;
+	ip = take(&c, sizeof(*ip));
+	if (!ip)
+		return REASON_TRUNC;
+	icmp = take(&c, sizeof(*icmp));
+	room = bpf_ntohs(ip->tot_len) - sizeof(*ip);
+	if (!icmp || room < sizeof(*icmp))
+		return REASON_TRUNC;
+	outcome = read_quote(&c, dir, bpf_ntohl(ip->daddr), room - sizeof(*icmp), flow);
+	if (outcome != GO_ON)
+		return outcome;
+	if (!within_rate(limiter, &dir->settings.rates[LIMITER_ERRORS]))
+		return REASON_ICMP_LIMIT;
+	take_note(t, NOTE_ICMP_RELAYED);
+	if (icmp->type == ICMP_UNREACHABLE && icmp->code == ICMP_CODE_TOO_BIG &&
+	    bpf_ntohs(icmp->mtu) < SMALL_MTU)
+		take_note(t, NOTE_PTB_SMALL);
+	return GO_ON;
+}
+
+/* Whether `length` bytes at `offset` of the packet sum to 0xffff. Slow: copies them. */
+static __noinline int sums_to_zero(struct xdp_md *ctx, __u32 offset, __u32 length)
+{
+	__u8 chunk[CHUNK];
+	__s64 sum = 0;
+
+	for (int i = 0; i < MAX_CHUNKS && length > 0; i++) {
+		__u32 part = length < CHUNK ? length : CHUNK;
+
+		if (part < CHUNK)
+			__builtin_memset(chunk, 0, CHUNK);
+		if (bpf_xdp_load_bytes(ctx, offset, chunk, part))
+			return 0;
+		sum = bpf_csum_diff(0, 0, (__be32 *)chunk, CHUNK, sum);
+		offset += part;
+		length -= part;
+	}
+	return length == 0 && fold(sum) == 0xffff;
+}
+
+/* Turn the request in the frame into its reply. The checksum was right, so one changed word keeps it right. */
+static __always_inline int write_echo_reply(struct xdp_md *ctx, struct totals *t)
+{
+	struct cursor c = cursor_of(ctx);
+	struct ethhdr *eth = take(&c, sizeof(*eth));
+	struct iphdr *ip;
+	struct icmphdr *icmp;
+	__be32 client;
+
+	if (!eth)
+		return REASON_TRUNC;
+	ip = take(&c, sizeof(*ip));
+	if (!ip)
+		return REASON_TRUNC;
+	icmp = take(&c, sizeof(*icmp));
+	if (!icmp)
+		return REASON_TRUNC;
+	swap_macs(eth);
+	client = ip->saddr;
+	ip->saddr = ip->daddr;
+	ip->daddr = client;
+	ip->id = 0;
+	ip->frag_off = bpf_htons(0x4000);
+	ip->ttl = ERROR_TTL;
+	set_ipv4_checksum(ip);
+	icmp->checksum = replace_word(icmp->checksum, ICMP_ECHO_REQUEST, ICMP_ECHO_REPLY);
+	icmp->type = ICMP_ECHO_REPLY;
+	take_note(t, NOTE_ECHO_REPLY);
+	return TX;
+}
+
+static __noinline int answer_echo(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir,
+				  __u32 vip_flags, __u32 ip_length)
+{
+	const __u32 offset = sizeof(struct ethhdr) + sizeof(struct iphdr);
+	int outcome;
+
+	if (!(vip_flags & ADDRESS_ECHO))
+		return REASON_ECHO_UNSERVED;
+	if (!sums_to_zero(ctx, offset, ip_length - sizeof(struct iphdr)))
+		return REASON_ICMP_CSUM;
+	if (!within_rate(LIMITER_ECHO, &dir->settings.rates[LIMITER_ECHO]))
+		return REASON_ECHO_LIMIT;
+	outcome = trim(ctx, t, ip_length);
+	return outcome == GO_ON ? write_echo_reply(ctx, t) : outcome;
+}
+
+/* Fill in the headers in front of the quoted packet. */
+static __always_inline int write_too_big(struct cursor *c, const struct ethhdr *old, __u32 mtu)
+{
+	struct ethhdr *eth = take(c, sizeof(*eth));
+	const struct iphdr *quoted;
+	struct icmphdr *icmp;
+	struct iphdr *ip;
+	__s64 sum;
+
+	if (!eth)
+		return REASON_TOOBIG;
+	ip = take(c, sizeof(*ip));
+	if (!ip)
+		return REASON_TOOBIG;
+	icmp = take(c, sizeof(*icmp) + QUOTE_LENGTH);
+	if (!icmp)
+		return REASON_TOOBIG;
+	quoted = (const void *)(icmp + 1);
+	*eth = *old;
+	swap_macs(eth);
+	*ip = (struct iphdr){
+		.version = 4,
+		.ihl = 5,
+		.tos = ERROR_TOS,
+		.tot_len = bpf_htons(ERROR_LENGTH),
+		.ttl = ERROR_TTL,
+		.protocol = IPPROTO_ICMP,
+		.saddr = quoted->daddr,
+		.daddr = quoted->saddr,
+	};
+	set_ipv4_checksum(ip);
+	*icmp = (struct icmphdr){ .type = ICMP_UNREACHABLE, .code = ICMP_CODE_TOO_BIG };
+	icmp->mtu = bpf_htons(mtu);
+	sum = bpf_csum_diff(0, 0, (__be32 *)icmp, CSUM_MOST, 0);
+	sum = bpf_csum_diff(0, 0, (void *)icmp + CSUM_MOST, sizeof(*icmp) + QUOTE_LENGTH - CSUM_MOST, sum);
+	icmp->checksum = ~fold(sum);
+	return TOO_BIG_ANSWERED;
+}
+
+/*
+ * The packet does not fit: tell its sender (RFC 1191), quoting as much as fits, whether DF is set or not, for the edge
+ * does not fragment. An error is never answered (`answerable` 0; RFC 1812, 4.3.2.7).
+ */
+static __noinline int refuse_too_big(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir,
+				     __u32 mtu, int answerable)
+{
+	struct ethhdr old, *eth;
+	struct cursor c = cursor_of(ctx);
+
+	if (!answerable)
+		return REASON_TOOBIG;
+	if (!within_rate(LIMITER_TOO_BIG, &dir->settings.rates[LIMITER_TOO_BIG])) {
+		take_note(t, NOTE_PTB_LIMITED);
+		return REASON_TOOBIG;
+	}
+	eth = take(&c, sizeof(*eth));
+	if (!eth)
+		return REASON_TOOBIG;
+	old = *eth;
+	if (bpf_xdp_adjust_tail(ctx, (int)(sizeof(*eth) + QUOTE_LENGTH) - (int)frame_length(ctx)) ||
+	    bpf_xdp_adjust_head(ctx, -(int)ERROR_ADDED))
+		return REASON_TOOBIG;
+	take_note(t, NOTE_PTB_SENT);
+	c = cursor_of(ctx);
+	return write_too_big(&c, &old, mtu);
+}
+
+/* A packet for the host is an ICMP error about a tunnel packet of ours: count that, for the path's sake (RFC 4459). */
+static __noinline int note_tunnel_error(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir)
+{
+	struct cursor c = cursor_of(ctx);
+	const struct forward_settings *settings = &dir->settings;
+	const struct iphdr *ip, *quoted;
+	const struct icmphdr *icmp;
+	struct backend_count *count;
+	__u32 backend;
+
+	if (!take(&c, sizeof(struct ethhdr)))
+		return PASS;
+	ip = take(&c, sizeof(*ip));
+	if (!ip || ip->ihl != 5 || ip->frag_off & bpf_htons(FRAGMENT_BITS))
+		return PASS;
+	icmp = take(&c, sizeof(*icmp));
+	if (!icmp || (icmp->type != ICMP_UNREACHABLE && icmp->type != ICMP_TIME_EXCEEDED))
+		return PASS;
+	quoted = take(&c, sizeof(*quoted));
+	if (!quoted || quoted->version != 4 || !is_tunnel(quoted->protocol) ||
+	    (bpf_ntohl(quoted->saddr) & ~settings->outer_host_mask) != settings->outer_network)
+		return PASS;
+	backend = look_up_backend(&dir->addresses, bpf_ntohl(quoted->daddr));
+	count = bpf_map_lookup_elem(&backend_count, &backend);
+	if (!backend || !count)
+		return PASS;
+	if (icmp->type == ICMP_UNREACHABLE && icmp->code == ICMP_CODE_TOO_BIG) {
+		count->too_big++;
+		take_note(t, NOTE_ENCAP_PTB);
+	} else {
+		count->unreachable++;
+		take_note(t, NOTE_ENCAP_UNREACH);
+	}
+	return PASS;
+}
+
+#endif

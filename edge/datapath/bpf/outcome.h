@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
+ *
+ * One packet, one outcome, one count: rx = tx + passed + sum of drops, because only finish() touches them.
+ */
+#ifndef FAIRHOP_OUTCOME_H
+#define FAIRHOP_OUTCOME_H
+
+#include "maps.h"
+
+/* A step returns GO_ON, a reason to drop the packet (1..DROP_COUNT - 1), or one of the ends after it. */
+enum outcome {
+	GO_ON = REASON_NONE,
+	PASS = DROP_COUNT,
+	TX,
+	REDIRECT,
+	TOO_BIG_ANSWERED, /* dropped; the frame now holds the ICMP error about it */
+};
+
+static __always_inline void take_note(struct totals *t, enum note note)
+{
+	t->notes[note]++;
+}
+
+static __always_inline int finish(struct totals *t, int outcome)
+{
+	t->rx++;
+	switch (outcome) {
+	case TX:
+		t->tx++;
+		return XDP_TX;
+	case REDIRECT:
+		t->tx++;
+		return XDP_REDIRECT;
+	case PASS:
+		t->passed++;
+		return XDP_PASS;
+	case TOO_BIG_ANSWERED:
+		t->drops[REASON_TOOBIG]++;
+		return XDP_TX;
+	default:
+		t->drops[outcome & (DROP_COUNT - 1)]++;
+		return XDP_DROP;
+	}
+}
+
+#endif
