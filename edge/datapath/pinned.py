@@ -15,7 +15,7 @@ from typing import Self
 
 from edge.datapath import bpffs, xdp
 from edge.datapath.bpf_error import BpfError, Step
-from edge.datapath.bpf_map import BpfMap
+from edge.datapath.bpf_map import BpfMap, MapSpec, MapType
 from edge.datapath.bpf_object import BpfObject
 from edge.datapath.xdp import Link, Mode, Program
 
@@ -59,10 +59,11 @@ class Attachment:
 
 @dataclass(slots=True)
 class Loaded:
-    """One loaded copy of the program and its maps."""
+    """One loaded copy of the program, its maps, and what the inner maps of its arrays of maps must look like."""
 
     program: Program
     maps: Mapping[str, BpfMap]
+    inner: Mapping[str, MapSpec]
 
 
 class PinnedProgram:
@@ -99,9 +100,9 @@ class PinnedProgram:
             self._stack = stack.pop_all()
 
     @property
-    def maps(self) -> Mapping[str, BpfMap]:
-        """The maps of the loaded program by name."""
-        return self._live.maps
+    def live(self) -> Loaded:
+        """The program that is, or after `commit` will be, on the interfaces."""
+        return self._live
 
     def commit(self) -> None:
         """Put the loaded program on every interface in place of an earlier one, and take other interfaces' off."""
@@ -113,7 +114,7 @@ class PinnedProgram:
         for name in self._blueprint.kept:
             path = self.pin_dir / f"{_MAP_PREFIX}{name}"
             bpffs.unpin(path)
-            bpffs.pin(self.maps[name], path)
+            bpffs.pin(self._live.maps[name], path)
         self.staged = False
 
     def reattach(self) -> tuple[Attachment, ...]:
@@ -126,7 +127,7 @@ class PinnedProgram:
         """Return a copy of the program for test runs, loaded at the first call; it counts in maps of its own."""
         if self._trial is None:
             with ExitStack() as stack:
-                shared = {name: self.maps[name] for name in self._blueprint.shared}
+                shared = {name: self._live.maps[name] for name in self._blueprint.shared}
                 self._trial = _load(stack, self._blueprint, shared)
                 self._stack.push(stack.pop_all())
         return self._trial
@@ -252,9 +253,11 @@ def _load(stack: ExitStack, blueprint: Blueprint, given: Mapping[str, BpfMap]) -
         blueprint.configure(opened)
         for name, existing in given.items():
             opened.reuse(name, existing)
+        nested = [name for name, spec in opened.map_specs().items() if spec.type == MapType.ARRAY_OF_MAPS]
+        inner = {name: opened.inner_spec(name) for name in nested}
         opened.load(blueprint.program)
         program = stack.enter_context(opened.program(blueprint.program))
-        return Loaded(program, {name: stack.enter_context(opened.map(name)) for name in blueprint.maps})
+        return Loaded(program, {name: stack.enter_context(opened.map(name)) for name in blueprint.maps}, inner)
 
 
 def _link_name(interface: str) -> str:

@@ -1,6 +1,7 @@
 """XDP programs and what ties them to interfaces: test runs, bpf_links that outlive their maker, netlink attach."""
 
 import ctypes
+import fcntl
 import os
 import socket
 import struct
@@ -11,6 +12,7 @@ from pathlib import Path
 from edge.datapath.bpf_error import BpfError, Step
 from edge.datapath.libbpf import Handle, LinkCreateOpts, TestRunOpts, XdpQueryOpts, call, info, options
 
+_SIOCGIFHWADDR = 0x8927
 _BPF_XDP = 37  # enum bpf_attach_type
 _FLAG_NO_REPLACE = 1  # XDP_FLAGS_UPDATE_IF_NOEXIST
 _HEADROOM = 256
@@ -124,6 +126,17 @@ def interface_index(interface: str) -> int:
     except OSError as error:
         known = ", ".join(name for _, name in socket.if_nameindex())
         raise BpfError(Step.ATTACH, f"find interface {interface}", error.errno or 0, f"known here: {known}") from error
+
+
+def mac_address(interface: str) -> bytes:
+    """Return the six bytes of an interface's own MAC. Raises `BpfError` when there is none of that name."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        request = struct.pack("256s", interface.encode()[:15])
+        try:
+            answer = fcntl.ioctl(any_socket, _SIOCGIFHWADDR, request)
+        except OSError as error:
+            raise BpfError(Step.ATTACH, f"read the MAC of {interface}", error.errno or 0) from error
+    return answer[18:24]
 
 
 def query(interface: str) -> Attached:

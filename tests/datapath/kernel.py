@@ -160,7 +160,7 @@ def packet_socket(where: Namespace, interface: str) -> Iterator[socket.socket]:
 
 
 class Stream:
-    """Sends numbered frames from one interface in a thread and collects those that come back, whatever their order."""
+    """Sends frames numbered from 1 out of one interface in a thread and collects those that come back."""
 
     def __init__(self, raw: socket.socket, head: bytes, number_at: int, gap: float = 0.0005) -> None:
         self._raw, self._head, self._at, self._gap = raw, head, number_at, gap
@@ -179,14 +179,19 @@ class Stream:
         self._stop.set()
         self._sender.join()
         until = time.monotonic() + 2
-        while len(self.returned) < self.sent and time.monotonic() < until:
+        while self.lost and time.monotonic() < until:
             time.sleep(0.01)
         self._raw.close()
         self._receiver.join()
 
+    @property
+    def lost(self) -> int:
+        """Frames sent that did not come back so far."""
+        return self.sent - len(self.returned - {0})
+
     def _send(self) -> None:
         while not self._stop.is_set():
-            number = self.sent.to_bytes(4, "big")
+            number = (self.sent + 1).to_bytes(4, "big")
             self._raw.send(self._head[: self._at] + number + self._head[self._at + 4 :])
             self.sent += 1
             time.sleep(self._gap)

@@ -1,0 +1,175 @@
+"""The forwarder in the kernel: brings it to a `ForwarderState`, reads its counters, runs a packet through it.
+
+Synchronous: a swap waits for an RCU grace period (6-16 ms for each table that changed), so an event loop calls
+`apply` in a thread. All methods may be called from any thread.
+"""
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from edge.datapath import abi, bpf, counting, xdp
+from edge.datapath.abi import Note, Reason, Verdict
+from edge.datapath.bpf_object import BpfObject
+from edge.datapath.encode import encode_directory
+from edge.datapath.model import DEFAULT_TABLE_SIZE, Counters, ForwarderState
+from edge.datapath.pinned import AUTO, Attachment, Blueprint, PinnedProgram
+from edge.datapath.tables import PoolBanks, write_directory
+
+OBJECTS = Path(bpf.__file__).parent
+_KEPT = frozenset({abi.TOTALS, abi.SERVICE_COUNT, abi.BACKEND_COUNT})
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What the program did with one packet: its verdict, the frame it would send, and everything it counted."""
+
+    verdict: Verdict
+    frame: bytes
+    reason: Reason
+    notes: tuple[Note, ...]
+
+
+class Forwarder:
+    """Owns the program on the interfaces. `close` leaves it forwarding; `detach` takes it away.
+
+    Raises `BpfError` for what the kernel refuses and `EncodeError` for a state that the maps cannot hold; after either
+    the former state is still in force, whole.
+    """
+
+    def __init__(self, pinned: PinnedProgram, table_size: int) -> None:
+        self._pinned = pinned
+        self._table_size = table_size
+        self._maps = pinned.live.maps
+        self._banks = PoolBanks(self._maps[abi.POOLS], pinned.live.inner[abi.POOLS])
+        self._directory = b""
+        self._state: ForwarderState | None = None
+        self._writing, self._reading = threading.Lock(), threading.Lock()
+
+    @classmethod
+    def open(
+        cls,
+        pin_dir: Path,
+        interfaces: Iterable[str],
+        mode: str = AUTO,
+        table_size: int = DEFAULT_TABLE_SIZE,
+        objects: Path = OBJECTS,
+    ) -> "Forwarder":
+        """Load the program and attach it, or adopt the links that an earlier process pinned in `pin_dir`.
+
+        What an earlier process left goes on forwarding with its own tables until the first `apply`. `mode`: "auto" is
+        native where the driver can and generic elsewhere. `objects` has the compiled programs.
+        """
+
+        def size(opened: BpfObject) -> None:
+            constant = abi.RODATA_FORMATS[abi.RODATA_TABLE_SIZE].pack(table_size)
+            opened.set_rodata({abi.RODATA_TABLE_SIZE: constant})
+            opened.set_inner_value_size(abi.POOLS, table_size * abi.SLOT_SIZE)
+
+        blueprint = Blueprint(
+            objects / abi.FORWARD_OBJECT,
+            abi.FORWARD_PROGRAM,
+            abi.FORWARD_MAPS,
+            kept=_KEPT,
+            shared=abi.OUTER_MAPS,
+            configure=size,
+        )
+        return cls(PinnedProgram(pin_dir, interfaces, mode, blueprint), table_size)
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """How the program sits on each interface."""
+        return self._pinned.attachments
+
+    @property
+    def generation(self) -> int | None:
+        """The generation in force, None before this process applied one."""
+        return self._state.generation if self._state else None
+
+    def apply(self, state: ForwarderState) -> bool:
+        """Bring the data path to `state`; a packet meets the former generation or this one, whole. False: no change.
+
+        Order: tables into the idle bank, then the directory (with the backends), then removals.
+        """
+        with self._writing:
+            if state.table_size != self._table_size:
+                raise ValueError(f"table_size {state.table_size}: expected {self._table_size}, as opened")
+            interfaces = {a.ifindex: xdp.mac_address(a.interface) for a in self.attachments if a.ifindex}
+            bank = self._banks.choose(state.pools)
+            directory = encode_directory(state, interfaces, bank=bank)
+            if directory == self._directory and len(state.pools) == self._banks.count and not self._pinned.staged:
+                return False
+            self._banks.install(bank, state.pools)
+            write_directory(self._maps[abi.DIRECTORY], self._pinned.live.inner[abi.DIRECTORY], directory)
+            self._directory, self._state = directory, state
+            if self._pinned.staged:
+                self._pinned.commit()
+            self._banks.committed(bank, len(state.pools))
+            return True
+
+    def digests(self) -> tuple[str, ...]:
+        """Return the SHA-256 of each pool's table, read back from the kernel, in the order of `state.pools`."""
+        with self._writing:
+            return self._banks.digests()
+
+    def counters(self) -> Counters:
+        """Read all counters; services and backends are those of the state in force."""
+        with self._reading:
+            state = self._state
+            services = counting.read_column(
+                self._maps[abi.SERVICE_COUNT], abi.SERVICE_COUNT_FORMAT, [s.id for s in state.services] if state else []
+            )
+            backends = self._backend_counts(state)
+            return counting.counters(
+                counting.read_totals(self._maps[abi.TOTALS]),
+                {number: words[0] for number, words in services.items()},
+                {number: words[0] for number, words in backends.items()},
+            )
+
+    def tunnel_errors(self) -> Mapping[int, tuple[int, int]]:
+        """Return (ICMP errors, ICMP 3/4 among them) about the tunnel to each backend of the state in force, by id."""
+        with self._reading:
+            return {number: (words[1], words[2]) for number, words in self._backend_counts(self._state).items()}
+
+    def run(self, frame: bytes, ifindex: int = 0) -> Trace:
+        """Run `frame` (14 bytes or more) through the program with the live tables, as received on `ifindex`.
+
+        Nothing is sent, and the counters of the live program do not move.
+        """
+        with self._reading:
+            trial = self._pinned.trial()
+            before = counting.read_totals(trial.maps[abi.TOTALS])
+            verdict, after = trial.program.test_run(frame, ifindex)
+            counted = [new - old for new, old in zip(counting.read_totals(trial.maps[abi.TOTALS]), before, strict=True)]
+        drops, notes = counted[3 : 3 + abi.DROP_COUNT], counted[3 + abi.DROP_COUNT :]
+        reason = next((reason for reason in Reason if drops[reason]), Reason.NONE)
+        return Trace(Verdict(verdict), after, reason, tuple(note for note in Note if notes[note]))
+
+    def reattach(self) -> tuple[Attachment, ...]:
+        """Attach again to interfaces that were deleted and made anew; call `apply` afterwards for their MACs."""
+        with self._writing:
+            return self._pinned.reattach()
+
+    def detach(self) -> None:
+        """Stop forwarding and leave nothing behind: no program, no pin. Then closed."""
+        with self._writing, self._reading:
+            self._banks.close()
+            self._pinned.detach()
+
+    def close(self) -> None:
+        """Close the descriptors; the interfaces go on forwarding with the state in force."""
+        with self._writing, self._reading:
+            self._banks.close()
+            self._pinned.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _backend_counts(self, state: ForwarderState | None) -> dict[int, tuple[int, ...]]:
+        ids = [backend.id for backend in state.backends] if state else []
+        return counting.read_column(self._maps[abi.BACKEND_COUNT], abi.BACKEND_COUNT_FORMAT, ids)
