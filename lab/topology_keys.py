@@ -114,43 +114,12 @@ class FileDefinition(Definition):
 
 
 NODE_KEYS = tuple(str(field.alias) for field in NodeDefinition.model_fields.values())
-UNSUPPORTED_NODE_KEYS = frozenset(
-    # fmt: off
-    (
-        "aliases",
-        "auto-remove",
-        "certificate",
-        "cgroup-parent",
-        "cgroupns-mode",
-        "components",
-        "config",
-        "cpu",
-        "cpu-set",
-        "credentials",
-        "devices",
-        "dns",
-        "enforce-startup-config",
-        "env-files",
-        "extras",
-        "license",
-        "link-apply-mode",
-        "memory",
-        "mgmt-ipv4",
-        "mgmt-ipv6",
-        "password",
-        "pid-mode",
-        "ports",
-        "runtime",
-        "security-opts",
-        "shm-size",
-        "startup-config",
-        "suppress-startup-config",
-        "user",
-        "username",
-        "volumes",
-    )
-    # fmt: on
-)
+_UNSUPPORTED = """
+aliases auto-remove certificate cgroup-parent cgroupns-mode components config cpu cpu-set credentials devices dns
+enforce-startup-config env-files extras license link-apply-mode memory mgmt-ipv4 mgmt-ipv6 password pid-mode ports
+runtime security-opts shm-size startup-config suppress-startup-config user username volumes
+"""
+UNSUPPORTED_NODE_KEYS = frozenset(_UNSUPPORTED.split())
 _FILE_KEYS, _UNSUPPORTED_FILE_KEYS = ("name", "prefix", "topology"), frozenset(("mgmt", "settings", "debug"))
 _TOPOLOGY_KEYS = ("defaults", "kinds", "groups", "nodes", "links")
 _STAGE_KEYS = ("wait-for", "exec")

@@ -1,0 +1,242 @@
+"""The namespace runtime: `lab.runtime.Runtime` without Docker.
+
+A lab belongs to the tool that deployed it until `keep`: when that tool ends, in whatever way, its guardian removes it.
+"""
+
+import contextlib
+import getpass
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import edge
+import lab
+from lab.netns import enter, linux, state
+from lab.netns.client import GuardianClient
+from lab.netns.deployment import Deployment, NodeAccess
+from lab.netns.spec import NodeSpec, Surroundings, labels, node_spec
+from lab.runtime import Completed, LabError, NodeStatus, Progress
+from lab.topology_model import Topology
+
+_LOG_TAIL = 2000
+
+
+class NetnsRuntime:
+    """Runs one topology. As a context manager it closes at the end."""
+
+    name = "netns"
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = replace(topology, folder=str(Path(topology.folder).resolve()))
+        self._client: GuardianClient | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def deploy(self, progress: Progress) -> None:
+        """Bring the lab up, or what of it does not run; returns when every node is ready.
+
+        Until `keep` is called the lab lives only as long as this object and this process.
+        """
+        _require_root()
+        client = self._client = self._client or self._guardian()
+        if client.existed:
+            self._require_same_description()
+        access = NodeAccess(self._start, self.exec, lambda node: bool(self._pid(node)), self._log_tail)
+        Deployment(self._topology, access, progress).run(self.close if client.existed else self._abort)
+
+    def keep(self) -> None:
+        """Let the lab live on after this process."""
+        if self._client:
+            self._client.keep()
+            self._client = None
+
+    def close(self) -> None:
+        """Part from the lab: it is removed unless it is kept."""
+        if self._client:
+            self._client.close()
+            self._client = None
+
+    def destroy(self, progress: Progress) -> None:
+        """Remove everything the lab has on this machine."""
+        _require_root()
+        if self._client:
+            self._abort()
+        else:
+            destroy(self._topology.name)
+        progress(f"lab {self._topology.name} is gone")
+
+    def nodes(self) -> list[NodeStatus]:
+        """All nodes of the topology: running, exited (it ended, its links stay) or absent."""
+        return [
+            NodeStatus(name, self._state(name), self._pid(name), labels(self._topology, name))
+            for name in self._topology.nodes
+        ]
+
+    def exec(self, node: str, argv: Sequence[str], timeout: float = 30.0) -> Completed:
+        """Run a command in the node to its end; it is killed after `timeout` seconds, which is a `LabError`."""
+        process = self._popen(node, argv, stdin=subprocess.DEVNULL)
+        with process:
+            try:
+                stdout, stderr = process.communicate(timeout=timeout)
+            except BaseException as error:
+                process.kill()
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise LabError(f"node {node}: '{' '.join(argv)}' took longer than {timeout:g} s") from None
+                raise
+        return Completed(tuple(argv), process.returncode, stdout, stderr)
+
+    def spawn(self, node: str, argv: Sequence[str]) -> subprocess.Popen[str]:
+        """Start a command in the node; its three pipes are text, and it is a child of this process."""
+        return self._popen(node, argv, stdin=subprocess.PIPE)
+
+    def netns(self, node: str) -> Path:
+        """Where the node's network namespace is pinned; `ip netns exec` takes the last part of it."""
+        self._require_node(node)
+        return Path("/run/netns", self._topology.long_name(node))
+
+    def kill(self, node: str) -> None:
+        """SIGKILL the node's PID 1, and the kernel all its processes with it; returns when they are dead."""
+        state.kill([self._running_pid(node)])
+
+    def start(self, node: str) -> None:
+        """Start a node that does not run, with a fresh root and its old links; returns when it is ready."""
+        self._require_node(node)
+        if self._pid(node):
+            return
+        if self._client:
+            self._start(node)
+        else:
+            client = self._guardian()
+            try:
+                if not client.existed:
+                    raise LabError(f"lab {self._topology.name} is not deployed")
+                client.start(self._spec(node))
+                client.keep()
+            finally:
+                client.close()
+        check = self._topology.nodes[node].healthcheck
+        if check and check.test[0] != "NONE":
+            access = NodeAccess(self._start, self.exec, lambda name: bool(self._pid(name)), self._log_tail)
+            Deployment(self._topology, access, lambda _: None).wait_healthy(node, check)
+
+    def _start(self, node: str) -> None:
+        if not self._client:
+            raise LabError("the deployment was cancelled")
+        self._client.start(self._spec(node))
+
+    def _abort(self) -> None:
+        if self._client:
+            self._client.destroy()
+            self._client = None
+
+    def _popen(self, node: str, argv: Sequence[str], stdin: int) -> subprocess.Popen[str]:
+        pid = self._running_pid(node)
+        try:
+            return enter.popen(
+                pid, argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+            )
+        except OSError as error:
+            raise LabError(f"node {node}: '{argv[0]}' cannot run: {error.strerror}") from None
+
+    def _guardian(self) -> GuardianClient:
+        sysctls = {name: dict(node.sysctls) for name, node in self._topology.nodes.items()}
+        return GuardianClient(self._record(), sysctls)
+
+    def _record(self) -> state.LabRecord:
+        names = self._topology.nodes
+        return state.LabRecord(
+            lab=self._topology.name,
+            owner=os.environ.get("SUDO_USER") or getpass.getuser(),
+            file=self._topology.file,
+            netns={name: str(self.netns(name)) for name in names},
+            descriptions=self._descriptions(),
+            tool=os.getpid(),
+            labels={name: labels(self._topology, name) for name in names},
+        )
+
+    def _descriptions(self) -> dict[str, str]:
+        words = {name: repr(node) for name, node in self._topology.nodes.items()}
+        words["links"] = repr(self._topology.links)
+        return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in words.items()}
+
+    def _require_same_description(self) -> None:
+        record = state.read(self._topology.name)
+        now, then = self._descriptions(), record.descriptions if record else {}
+        changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+        if changed:
+            self.close()
+            words = f"lab {self._topology.name} runs as an older description: {', '.join(changed)} changed since"
+            raise LabError(f"{words}; take it down first, or use --reconfigure")
+
+    def _spec(self, node: str) -> NodeSpec:
+        return node_spec(self._topology, node, _surroundings(), str(state.folder(self._topology.name)))
+
+    def _require_node(self, node: str) -> None:
+        if node not in self._topology.nodes:
+            raise LabError(f"lab {self._topology.name} has no node '{node}': it has {', '.join(self._topology.nodes)}")
+
+    def _pid(self, node: str) -> int:
+        self._require_node(node)
+        return state.node_pid(self._topology.name, node)
+
+    def _running_pid(self, node: str) -> int:
+        pid = self._pid(node)
+        if not pid:
+            raise LabError(f"node {node} of lab {self._topology.name} does not run")
+        return pid
+
+    def _state(self, node: str) -> str:
+        if self._pid(node):
+            return "running"
+        return "exited" if self.netns(node).exists() else "absent"
+
+    def _log_tail(self, node: str) -> str:
+        with contextlib.suppress(OSError):
+            log = state.folder(self._topology.name) / f"{node}.log"
+            return log.read_text(errors="replace")[-_LOG_TAIL:].strip() or "nothing"
+        return "nothing"
+
+
+def destroy(name: str) -> bool:
+    """Remove a lab by its name, also one that a crashed tool left or one in use. False if there was none."""
+    _require_root()
+    record = state.read(name)
+    if record is None:
+        return False
+    if record.guardian and linux.start_time(record.guardian) == record.guardian_start:
+        state.kill([record.guardian])  # it would clean up too, and once is enough
+    if state.lock(name) is None:
+        raise LabError(f"lab {name} was deployed anew just now")
+    return state.remove(name)
+
+
+def records() -> Iterable[state.LabRecord]:
+    """Every lab that this machine has."""
+    return (record for name in state.labs() if (record := state.read(name)))
+
+
+def _surroundings() -> Surroundings:
+    package = Path(lab.__file__).resolve().parent.parent
+    paths = dict.fromkeys((sys.prefix, sys.base_prefix, str(package)))
+    return Surroundings(
+        python_bin=f"{sys.prefix}/bin",
+        bpf=str(Path(edge.__file__).resolve().parent / "datapath" / "bpf"),
+        paths=tuple(paths),
+    )
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise PermissionError("a lab of namespaces needs root: run this with sudo")
