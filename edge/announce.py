@@ -7,8 +7,6 @@ announcement, so that a checker's mistake cannot take a VIP from the network.
 from dataclasses import dataclass
 from enum import Enum
 
-GRACEFUL_SHUTDOWN = "65535:0"  # RFC 8326
-
 
 class Stance(Enum):
     """What routers are told of a vip_prefix."""

@@ -12,7 +12,7 @@ from edge import strictyaml
 from edge.config_rules import broken_rules
 from edge.datapath.model import DEFAULT_TABLE_SIZE, Encap, Protocol
 from edge.decode import Address, Asn, Integer, Model, Name, Network, Port, Seconds, decode
-from edge.strictyaml import ConfigError
+from edge.strictyaml import ConfigError, Problem
 
 
 class Hashing(Model):
@@ -153,3 +153,18 @@ def load(text: str, name: str) -> Config:
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def changes(old: Config, new: Config, name: str) -> list[str]:
+    """The top-level keys in which two configurations differ.
+
+    Raises `ConfigError` when the file `name` changes what a running daemon cannot.
+    """
+    changed = [key for key in Config.model_fields if getattr(old, key) != getattr(new, key)]
+    fixed = [key for key in ("node", "hashing", "forwarder", "announcer") if key in changed]
+    if old.vips != new.vips:
+        fixed.append("services: the set of VIPs")
+    if fixed:
+        message = f"cannot change while the daemon runs: {', '.join(fixed)}; restart it, packets go on being forwarded"
+        raise ConfigError([Problem(name, 1, 1, message)])
+    return changed

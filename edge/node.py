@@ -24,7 +24,7 @@ class Node:
         self.health: dict[tuple[str, str], Health] = {}
         self.stopping = False
         self._loaded = False
-        self._fault = ""
+        self._faults: dict[str, str] = {}
         # A drain that was stored before this process began has had its time to settle.
         self._drain_since = _LONG_AGO if intent.node else None
         self._follow(config, now)
@@ -66,21 +66,31 @@ class Node:
 
     def forwarder_applied(self) -> None:
         """The forwarder runs the tables it was given last."""
-        self._loaded, self._fault = True, ""
+        self._loaded = True
 
-    def forwarder_failed(self, reason: str) -> None:
-        """The forwarder cannot be trusted with packets, for `reason`."""
-        self._fault = reason
+    def set_fault(self, source: str, reason: str) -> bool:
+        """Something local keeps the forwarder from being trusted, or (an empty reason) no more. True if that is new."""
+        before = dict(self._faults)
+        if reason:
+            self._faults[source] = reason
+        else:
+            self._faults.pop(source, None)
+        return self._faults != before
 
     @property
     def fault(self) -> str:
         """Why the forwarder is not to be trusted; empty when it is."""
-        return self._fault
+        return "; ".join(self._faults.values())
+
+    @property
+    def surveyed(self) -> bool:
+        """Every backend has had its first result."""
+        return all(health.state is not State.UNKNOWN for health in self.health.values())
 
     @property
     def ready(self) -> bool:
         """A table is loaded and every backend has had its first result."""
-        return self._loaded and all(health.state is not State.UNKNOWN for health in self.health.values())
+        return self._loaded and self.surveyed
 
     def selections(self) -> dict[str, Selection]:
         """Who gets slots, by pool."""
@@ -96,7 +106,7 @@ class Node:
         """The decision for each vip_prefix of the configuration."""
         facts = NodeFacts(
             ready=self.ready,
-            forwarding=not self._fault,
+            forwarding=not self._faults,
             drain_since=self._drain_since,
             settle=self.config.drain.settle,
             stopping=self.stopping and self.intent.node is None,

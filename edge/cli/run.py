@@ -1,0 +1,42 @@
+"""`fairhop run`: the daemon of an edge node."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from edge import config as configuration
+from edge.ask import DEFAULT_SOCKET
+from edge.cli.common import CONFIG, NEGATIVE, PERMISSION, fail
+from edge.daemon import Daemon, Places
+from edge.datapath.bpf_error import BpfError
+from edge.intent import IntentError
+from edge.strictyaml import ConfigError
+
+
+@click.command()
+@click.option("--config", "config_path", type=click.Path(dir_okay=False, path_type=Path), envvar="FAIRHOP_CONFIG",
+              default="/etc/fairhop/fairhop.yaml", show_default=True, help="What the node serves.")  # fmt: skip
+@click.option("--socket", "socket_path", type=click.Path(path_type=Path), envvar="FAIRHOP_SOCKET",
+              default=DEFAULT_SOCKET, show_default=True, help="Where to answer commands.")  # fmt: skip
+@click.option("--intent", "intent_path", type=click.Path(path_type=Path), envvar="FAIRHOP_INTENT",
+              default="/var/lib/fairhop/intent.json", show_default=True, help="Where drains are kept.")  # fmt: skip
+def run(config_path: Path, socket_path: Path, intent_path: Path) -> None:
+    """Run an edge node: check backends, forward, announce.
+
+    Signals: HUP reloads; TERM drains, lingers and exits, a second TERM exits now; USR2 exits at once and leaves the
+    forwarder and ExaBGP to the daemon that is started next. The XDP program stays attached in every case.
+    """
+    try:
+        config = configuration.load(config_path.read_text(), str(config_path))
+        asyncio.run(Daemon(config, Places(config_path, socket_path, intent_path)).run())
+    except ConfigError as error:
+        fail(f"{config_path} has errors:\n{error}", CONFIG)
+    except (UnicodeDecodeError, FileNotFoundError) as error:
+        fail(f"{config_path}: {error}", CONFIG)
+    except IntentError as error:
+        fail(str(error), CONFIG)
+    except PermissionError as error:
+        fail(f"{error}: run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON", PERMISSION)
+    except (BpfError, OSError) as error:
+        fail(str(error), NEGATIVE)

@@ -1,0 +1,84 @@
+"""`fairhop status`: the first screen tells whether this node serves, and why not if it does not."""
+
+import time
+from typing import Any
+
+import click
+
+from edge.cli.common import NEGATIVE, TIMED_OUT, fail, json_option, print_json, request, socket_option
+
+
+@click.command()
+@click.option("--wait", is_flag=True, help="Return when the verdict is SERVING.")
+@click.option("--timeout", default=60.0, show_default=True, help="Seconds before exit code 4.")
+@json_option
+@socket_option
+def status(wait: bool, timeout: float, as_json: bool, socket_path: str) -> None:
+    """Show what this node serves, announces and forwards; exit code 0 when it is SERVING, else 1."""
+    deadline = time.monotonic() + timeout
+    facts = request(socket_path, "status")
+    while wait and facts["verdict"] != "SERVING":
+        if time.monotonic() > deadline:
+            fail(f"still {facts['verdict']} after {timeout:g} s", TIMED_OUT)
+        time.sleep(0.1)
+        facts = request(socket_path, "status")
+    if as_json:
+        print_json(facts)
+    else:
+        click.echo("\n".join(_lines(facts)))
+    if facts["verdict"] != "SERVING":
+        raise SystemExit(NEGATIVE)
+
+
+def _lines(facts: dict[str, Any]) -> list[str]:
+    forwarder = facts["forwarder"]
+    modes = ", ".join(f"{interface} {mode}" for interface, mode in forwarder["modes"].items())
+    lines = [f"{facts['node']}: {facts['verdict']}", ""]
+    for vip in facts["vips"]:
+        lines.append(f"vip {vip['prefix']:<20} {vip['stance']:<13}{_mark(vip['acked'])} {vip['reason']}")
+    for pool in facts["pools"]:
+        digest = (pool["digest"] or "-")[:12]
+        panic = " PANIC" if pool["panic"] else ""
+        lines.append(f"pool {pool['name']}: {pool['healthy']}/{len(pool['backends'])} up{panic}, table {digest}")
+        lines += [_backend_line(backend) for backend in pool["backends"]]
+    lines.append(f"forwarder: {modes}; generation {forwarder['generation']}")
+    lines.append(
+        f"  rx {forwarder['rx']} = tx {forwarder['tx']} + passed {forwarder['passed']} + drops {forwarder['drops']}"
+    )
+    lines.append(f"announcer: {facts['announcer']['phase']}")
+    for peer in facts["announcer"]["peers"]:
+        state = "up" if peer["up"] else "down"
+        lines.append(
+            f"  peer {peer['name']} {peer['address']} AS{peer['asn']} {state} {_age(peer['since'])} {peer['reason']}"
+        )
+    lines += _intent_lines(facts["intent"])
+    lines += [f"event {e['at']} {e['subject']}: {e['old']} -> {e['new']}, {e['reason']}" for e in facts["events"][-5:]]
+    return lines
+
+
+def _mark(acked: bool) -> str:
+    return "acked " if acked else "ASKED "
+
+
+def _backend_line(backend: dict[str, Any]) -> str:
+    latency = f" ({backend['latency'] * 1000:.1f}ms)" if backend["latency"] is not None else ""
+    state = "drained" if backend["drained"] else backend["state"]
+    return (
+        f"  {backend['name']:<14} {backend['address']:<16} {state:<8} {_age(backend['since'])}{latency}"
+        f" slots {backend['slots']} weight {backend['weight']} {backend['last'] or 'no result yet'}"
+    )
+
+
+def _intent_lines(intent: dict[str, Any]) -> list[str]:
+    standing = ([("node", intent["node"])] if intent["node"] else []) + [
+        (f"backend {name}", drain) for name, drain in intent["backends"].items()
+    ]
+    return [f"drained: {what} since {d['since']} by uid {d['uid']} {d['reason']}".rstrip() for what, d in standing]
+
+
+def _age(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"

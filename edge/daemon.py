@@ -1,0 +1,247 @@
+"""The daemon of an edge node: wires checks, decisions, forwarder, announcer and control socket, and turns the crank.
+
+`_work` is the one loop that renews the VIPs' leases: when it hangs, they run out and the node withdraws.
+"""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from bgp import exabgp_conf, report
+from bgp.route import GRACEFUL_SHUTDOWN, Route
+from bgp.speaker import Speaker
+from edge import config as configuration
+from edge.announce import Decision, Stance
+from edge.checking import Checking
+from edge.config import Config
+from edge.control import ControlServer
+from edge.datapath.forwarder import Forwarder
+from edge.datapath.model import NextHop
+from edge.datapath.neighbours import Neighbours
+from edge.events import EventLog
+from edge.forwarding import Forwarding, Wish
+from edge.health import Result
+from edge.intent import IntentStore
+from edge.node import Node
+from edge.notify import Notifier
+from edge.probes import Prober
+from edge.strictyaml import ConfigError
+from edge.verbs import Verbs
+
+_TURN = 0.25  # seconds between turns of the crank when nothing happens; at most a quarter of a lease
+_PATIENCE = 2.0  # seconds to wait for the first next hops before the first tables are installed without them
+_STALE = 3.0  # seconds after which a change that the forwarder has not taken is a fault
+_LINGER = 1.0  # seconds a stopping node goes on forwarding after its withdrawal
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the daemon finds and leaves things."""
+
+    config: Path
+    socket: Path
+    intent: Path
+
+
+class Daemon:
+    """One edge node. `run` returns when the node has been stopped."""
+
+    def __init__(self, config: Config, places: Places) -> None:
+        self.places = places
+        self.store = IntentStore(places.intent)
+        self.node = Node(config, self.store.load(), time.monotonic())
+        self.events = EventLog(sys.stderr)
+        self.forwarding: Forwarding
+        self.speaker: Speaker
+        self._checking: Checking
+        self._neighbours: Neighbours
+        self._next_hops: Mapping[IPv4Address, NextHop | None] = {}
+        self._notifier = Notifier()
+        self._wake = asyncio.Event()
+        self._began = time.monotonic()
+        self._behind_since: float | None = None
+        self._withdrawn_since: float | None = None
+        self._decisions: Mapping[IPv4Network, Decision] = {}
+        self._declared = False
+        self._leave = asyncio.Event()
+        self._hand_over = False
+
+    async def run(self) -> None:
+        """Serve until stopped by a signal. Raises BpfError, ProcessError or OSError when the node cannot start."""
+        config = self.node.config
+        async with AsyncExitStack() as stack:
+            forwarder = await asyncio.to_thread(_open_forwarder, config)
+            stack.callback(forwarder.close)
+            self.forwarding = Forwarding(forwarder, self._applied, self._failed)
+            self.speaker = Speaker(_speaker_config(config), Path(config.announcer.run_dir), self._announcer_changed)
+            self._checking = Checking(await stack.enter_async_context(Prober()), self._probed)
+            stack.push_async_callback(self._checking.stop)
+            self._neighbours = await stack.enter_async_context(Neighbours(self._next_hops_changed))
+            await self.speaker.start()
+            control = ControlServer(self.places.socket, Verbs(self, self.places.config).table())
+            await control.start()
+            stack.push_async_callback(control.stop)
+            stack.callback(asyncio.create_task(self.forwarding.run(), name="forwarding").cancel)
+            self._follow(config)
+            self._catch_signals()
+            await self._work()
+            self._notifier.say("STOPPING=1")
+            await self.speaker.stop(withdraw=not self._hand_over)
+
+    def _follow(self, config: Config) -> None:
+        self._checking.follow(config)
+        self._neighbours.follow(backend.address for pool in config.pools.values() for backend in pool.backends)
+        self.turn()
+
+    def reload(self) -> str:
+        """Read the file again and follow it; names what changed. Raises ConfigError, and then nothing has changed."""
+        name = str(self.places.config)
+        try:
+            config = configuration.load(self.places.config.read_text(), name)
+            changed = configuration.changes(self.node.config, config, name)
+        except ConfigError as error:
+            self.events.record("config", "loaded", "loaded", f"a reload was refused: {error}")
+            raise
+        self.node.reload(config, time.monotonic())
+        self._follow(config)
+        self.events.record("config", "loaded", "loaded", f"reloaded, changed: {', '.join(changed) or 'nothing'}")
+        return ", ".join(changed)
+
+    async def _work(self) -> None:
+        while not self._leave.is_set():
+            self.turn()
+            self._notifier.beat()
+            deadlines = [decision.until for decision in self._decisions.values() if decision.until]
+            pause = min([_TURN, *(max(deadline - time.monotonic(), 0) for deadline in deadlines)])
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+
+    def turn(self) -> None:
+        """Carry out what follows from all that is known now: tables, announcements, and whether to leave."""
+        now = time.monotonic()
+        self._watch_forwarder(now)
+        decisions = self.node.decisions(now)
+        for prefix, decision in decisions.items():
+            self._log_decision(prefix, self._decisions.get(prefix), decision)
+        self._decisions = decisions
+        if self.node.surveyed and (self._reachable() or now - self._began > _PATIENCE):
+            echo = frozenset(p.network_address for p, d in decisions.items() if d.stance is not Stance.WITHDRAWN)
+            self.forwarding.want(Wish(self.node.config, self.node.selections(), self._next_hops, echo))
+        if self.node.ready or self.node.intent.node or self.node.fault:
+            self._announce({prefix: _route(prefix, decision) for prefix, decision in decisions.items()})
+            self._notifier.say("READY=1")
+        self._consider_leaving(now)
+
+    def _reachable(self) -> bool:
+        return bool(self._next_hops) and all(self._next_hops.values())
+
+    def _announce(self, routes: Mapping[IPv4Network, Route | None]) -> None:
+        wanted = {prefix: status.wanted for prefix, status in self.speaker.state().prefixes.items()}
+        if wanted == routes and self._declared:
+            self.speaker.heartbeat()
+        else:
+            self.speaker.declare(routes)
+            self._declared = True
+
+    def _watch_forwarder(self, now: float) -> None:
+        behind = not self.forwarding.current
+        self._behind_since = (self._behind_since or now) if behind else None
+        late = self._behind_since is not None and now - self._behind_since > _STALE
+        self._fault("tables", f"the forwarder has not taken a change for {_STALE:g} s" if late else "")
+        lost = [a for a in self.forwarding.forwarder.attachments if a.mode is None]
+        self._fault("interfaces", "; ".join(f"not attached to {a.interface}: {a.remark}" for a in lost))
+
+    def _fault(self, source: str, reason: str) -> None:
+        before = self.node.fault
+        if self.node.set_fault(source, reason):
+            self.events.record("forwarder", before or "well", self.node.fault or "well", source)
+            self._wake.set()
+
+    def _applied(self) -> None:
+        self.node.forwarder_applied()
+        self._fault("maps", "")
+        self._wake.set()
+
+    def _failed(self, reason: str) -> None:
+        self._fault("maps", reason)
+
+    def _next_hops_changed(self, next_hops: Mapping[IPv4Address, NextHop | None]) -> None:
+        self._next_hops = dict(next_hops)
+        self._wake.set()
+
+    def _probed(self, pool: str, backend: str, result: Result) -> None:
+        transition = self.node.observe(pool, backend, result, time.monotonic())
+        if transition:
+            subject = f"backend {pool}/{backend}"
+            self.events.record(subject, transition.old.value, transition.new.value, transition.reason)
+            self._wake.set()
+
+    def _announcer_changed(self, event: report.Event) -> None:
+        self.events.record(event.subject, event.old, event.new, event.reason)
+
+    def _log_decision(self, prefix: IPv4Network, old: Decision | None, new: Decision) -> None:
+        if old is None or (old.stance, old.reason) != (new.stance, new.reason):
+            before = old.stance.value if old else Stance.WITHDRAWN.value
+            self.events.record(f"vip {prefix.network_address}", before, new.stance.value, new.reason.value)
+
+    def _consider_leaving(self, now: float) -> None:
+        withdrawn = all(decision.stance is Stance.WITHDRAWN for decision in self._decisions.values())
+        self._withdrawn_since = (self._withdrawn_since or now) if self.node.stopping and withdrawn else None
+        if self._withdrawn_since is not None and now - self._withdrawn_since >= _LINGER:
+            self._leave.set()
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._asked_to_stop)
+        loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
+        loop.add_signal_handler(signal.SIGUSR2, self._asked_to_hand_over)
+
+    def _asked_to_stop(self) -> None:
+        """The first TERM drains, lingers and exits; a second one exits now."""
+        if self.node.stopping:
+            self._leave.set()
+        self.node.stop(time.monotonic())
+        self._wake.set()
+
+    def _asked_to_reload(self) -> None:
+        # A refusal is logged, and the configuration that runs goes on running.
+        with contextlib.suppress(ConfigError, OSError):
+            self.reload()
+
+    def _asked_to_hand_over(self) -> None:
+        """Leave the forwarder and ExaBGP as they are for the daemon that is started next, within the lease."""
+        self._hand_over = True
+        self._leave.set()
+        self._wake.set()
+
+
+def _open_forwarder(config: Config) -> Forwarder:
+    wanted = config.forwarder
+    return Forwarder.open(Path(wanted.pin), wanted.interfaces, wanted.mode, config.hashing.table_size)
+
+
+def _speaker_config(config: Config) -> exabgp_conf.SpeakerConfig:
+    announcer = config.announcer
+    peers = (exabgp_conf.PeerConfig(p.name, p.address, p.asn, p.local_address) for p in announcer.peers)
+    prefixes = tuple(IPv4Network(vip) for vip in sorted(config.vips))
+    return exabgp_conf.SpeakerConfig(
+        announcer.asn, announcer.router_id, tuple(peers), prefixes, announcer.hold_time, announcer.lease, announcer.user
+    )
+
+
+def _route(prefix: IPv4Network, decision: Decision) -> Route | None:
+    if decision.stance is Stance.WITHDRAWN:
+        return None
+    return Route(prefix, communities=(GRACEFUL_SHUTDOWN,) if decision.stance is Stance.DEPREFERRED else ())

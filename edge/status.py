@@ -1,0 +1,136 @@
+"""What a node says of itself, as plain facts: one verdict, then VIPs, pools, forwarder, peers, intent, events."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from ipaddress import IPv4Network
+from typing import Any
+
+from bgp.report import PeerStatus, PrefixStatus, SpeakerState
+from edge.announce import Decision, Stance
+from edge.datapath.model import Counters
+from edge.health import Health
+from edge.maglev import LookupTable, imbalance
+from edge.node import Node
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ForwarderView:
+    """The forwarder as status shows it. `modes` maps interface -> native, generic or why it is not attached."""
+
+    modes: Mapping[str, str]
+    tables: Mapping[str, LookupTable]
+    generation: int
+    current: bool
+    counters: Counters
+
+
+def facts(
+    node: Node, forwarder: ForwarderView, speaker: SpeakerState, events: Sequence[Mapping[str, Any]], now: float
+) -> dict[str, Any]:
+    """Everything `fairhop status` shows; ages are in seconds."""
+    decisions = node.decisions(now)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "node": node.config.node,
+        "verdict": verdict(decisions, node.fault),
+        "vips": [_vip(prefix, decision, speaker) for prefix, decision in decisions.items()],
+        "pools": [_pool(node, name, forwarder.tables.get(name), now) for name in node.config.pools],
+        "forwarder": {
+            "modes": dict(forwarder.modes),
+            "generation": forwarder.generation,
+            "current": forwarder.current,
+            "fault": node.fault,
+            **_counters(forwarder.counters),
+        },
+        "announcer": {
+            "phase": speaker.phase.value,
+            "reason": speaker.reason,
+            "restarts": speaker.deaths,
+            "peers": [_peer(peer, now) for peer in speaker.peers],
+        },
+        "intent": asdict(node.intent),
+        "events": list(events),
+    }
+
+
+def verdict(decisions: Mapping[IPv4Network, Decision], fault: str) -> str:
+    """One line: SERVING, DEGRADED (why), DRAINING, DRAINED or NOT SERVING (why)."""
+    stances = {decision.stance for decision in decisions.values()}
+    reasons = sorted({each.reason.value for each in decisions.values() if each.stance is not Stance.ANNOUNCED})
+    if stances == {Stance.ANNOUNCED}:
+        return "SERVING"
+    if all("drained" in reason for reason in reasons) and len(stances) == 1:
+        return "DRAINED" if stances == {Stance.WITHDRAWN} else "DRAINING"
+    words = "; ".join([*reasons, fault] if fault else reasons)
+    return f"NOT SERVING ({words})" if stances == {Stance.WITHDRAWN} else f"DEGRADED ({words})"
+
+
+def _vip(prefix: IPv4Network, decision: Decision, speaker: SpeakerState) -> dict[str, Any]:
+    sent = speaker.prefixes.get(prefix)
+    return {
+        "prefix": str(prefix),
+        "stance": decision.stance.value,
+        "reason": decision.reason.value,
+        "acked": sent is not None and sent.applied and _wanted(sent) is decision.stance,
+    }
+
+
+def _wanted(sent: PrefixStatus) -> Stance:
+    if sent.wanted is None:
+        return Stance.WITHDRAWN
+    return Stance.DEPREFERRED if sent.wanted.communities else Stance.ANNOUNCED
+
+
+def _pool(node: Node, name: str, table: LookupTable | None, now: float) -> dict[str, Any]:
+    shares = table.shares() if table else {}
+    view = node.view(name)
+    backends = []
+    for backend in node.config.pools[name].backends:
+        health = node.health[name, backend.name]
+        backends.append(
+            {
+                "name": backend.name,
+                "address": str(backend.address),
+                "weight": backend.weight,
+                "slots": shares.get(str(backend.address), 0),
+                "drained": backend.name in view.drained,
+                **_health(health, now),
+            }
+        )
+    return {
+        "name": name,
+        "digest": table.digest if table else None,
+        "imbalance": round(imbalance(table), 4) if table else None,
+        "panic": node.selections()[name].panic,
+        "healthy": sum(backend["state"] == "up" for backend in backends),
+        "backends": backends,
+    }
+
+
+def _health(health: Health, now: float) -> dict[str, Any]:
+    last = health.last
+    return {
+        "state": health.state.value,
+        "since": round(now - health.since, 3),
+        "last": last.detail if last else None,
+        "latency": round(last.latency, 6) if last else None,
+    }
+
+
+def _counters(counters: Counters) -> dict[str, Any]:
+    nonzero = {reason: count for reason, count in counters.drops.items() if count}
+    notes = {note: count for note, count in counters.notes.items() if count}
+    return {"rx": counters.rx, "tx": counters.tx, "passed": counters.passed, "drops": nonzero, "notes": notes}
+
+
+def _peer(peer: PeerStatus, now: float) -> dict[str, Any]:
+    return {
+        "name": peer.name,
+        "address": str(peer.address),
+        "asn": peer.asn,
+        "up": peer.up,
+        "since": round(now - peer.since, 3),
+        "reason": peer.reason,
+    }
