@@ -17,7 +17,7 @@ RUNTIMES = ("netns", "containerlab")
 
 
 def find_topology(folder: Path) -> Path:
-    """The one topology file in `folder`, or else in its `containerlab/`. Raises `LabError` when there is none, or many."""
+    """The one topology file in `folder`, or else in its `containerlab/`. Raises `LabError` for none, or for many."""
     for place in (folder, folder / "containerlab"):
         found = sorted(path for pattern in _PATTERNS for path in place.glob(pattern))
         if len(found) == 1:
@@ -29,7 +29,7 @@ def find_topology(folder: Path) -> Path:
 
 
 def read_topology(path: Path) -> Topology:
-    """The topology in `path`, with this process's environment. Raises `ConfigError`, or OSError if it cannot be read."""
+    """The topology in `path`, with this process's environment. Raises `ConfigError`, or OSError if unreadable."""
     folder = path.resolve().parent
     read = topology.load(path.read_text(), str(path), folder=str(folder), environ=os.environ)
     return replace(read, file=str(path.resolve()))
@@ -44,5 +44,5 @@ def runtime_for(name: str, lab: Topology) -> "Runtime":
     if name == "containerlab":
         from lab.containerlab import ContainerlabRuntime  # noqa: PLC0415 - only the runtime in use is loaded
 
-        return ContainerlabRuntime(Path(lab.file))
+        return ContainerlabRuntime(lab)
     raise LabError(f"runtime '{name}' is unknown: expected {' or '.join(RUNTIMES)}")

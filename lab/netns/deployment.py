@@ -3,43 +3,32 @@
 import shlex
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 
 from lab.netns.links import LinkLayer
+from lab.netns.readiness import NodeAccess, wait_ready
 from lab.netns.stages import Stages
 from lab.runtime import Completed, LabError, Progress
-from lab.topology_model import Healthcheck, Node, StageName, Topology
+from lab.topology_model import Node, StageName, Topology
 
 _COMMAND_TIMEOUT = 60.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class NodeAccess:
-    """What a deployment does to nodes: start one, run a command in one, see whether it runs, read its log's end."""
-
-    start: Callable[[str], None]
-    exec: Callable[[str, Sequence[str], float], Completed]
-    is_running: Callable[[str], bool]
-    log_tail: Callable[[str], str]
+_EXIT_POLL = 0.05
 
 
 class Deployment:
     """One pass over a topology. `run` returns when every node is ready, or raises after `abort` has been called."""
 
-    def __init__(self, topology: Topology, access: NodeAccess, progress: Progress) -> None:
-        self._topology, self._access, self._progress = topology, access, progress
+    def __init__(self, topology: Topology, access: NodeAccess, links: LinkLayer, progress: Progress) -> None:
+        self._topology, self._access, self._links, self._progress = topology, access, links, progress
         self._stages = Stages(topology.nodes)
         self._stopped = threading.Event()
 
     def run(self, abort: Callable[[], None]) -> None:
         """Deploy. On any failure or interrupt `abort` is called, which must make what still runs end soon."""
-        with LinkLayer(self._topology) as links, ThreadPoolExecutor(len(self._topology.nodes)) as pool:
+        with ThreadPoolExecutor(len(self._topology.nodes)) as pool:
             try:
-                jobs = [pool.submit(self._deploy, node, links) for node in self._topology.nodes.values()]
+                jobs = [pool.submit(self._deploy, node) for node in self._topology.nodes.values()]
                 finished, _ = wait(jobs, return_when=FIRST_EXCEPTION)
                 for job in finished:
                     job.result()
@@ -49,15 +38,14 @@ class Deployment:
                 abort()
                 raise
 
-    def _deploy(self, node: Node, links: LinkLayer) -> None:
+    def _deploy(self, node: Node) -> None:
         self._pass(node, "create", lambda: self._create(node))
-        self._pass(node, "create-links", lambda: links.lay(node.name))
+        self._pass(node, "create-links", lambda: self._links.lay(node.name))
         self._pass(node, "configure", lambda: None)
         for command in node.exec:
             self._run_logged(node.name, command)
-        if node.healthcheck and node.healthcheck.test[0] != "NONE":
-            check = node.healthcheck
-            self._pass(node, "healthy", lambda: self.wait_healthy(node.name, check))
+        if node.healthcheck:
+            self._pass(node, "healthy", lambda: wait_ready(node, self._access, self._stopped))
         if self._stages.is_awaited(node.name, "exit"):
             self._pass(node, "exit", lambda: self._wait_exit(node.name))
 
@@ -91,39 +79,10 @@ class Deployment:
             words = (done.stderr or done.stdout).strip()
             self._progress(f"{node}: exec '{command}' exited with {done.returncode}: {words}")
 
-    def wait_healthy(self, node: str, check: Healthcheck) -> None:
-        """Ask the node's health check, more often than Docker does, until it is content.
-
-        Raises `LabError` when the node ends, or when Docker would call it unhealthy.
-        """
-        argv = _health_argv(check)
-        deadline = time.monotonic() + check.start_period + check.retries * (check.interval + check.timeout)
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                done = self._access.exec(node, argv, check.timeout)
-                words = (done.stderr or done.stdout).strip()
-            except LabError as error:
-                done, words = None, str(error)
-            if done and done.returncode == 0:
-                return
-            if not self._access.is_running(node):
-                raise LabError(f"node {node} ended before it was ready; its log says: {self._access.log_tail(node)}")
-            if time.monotonic() >= deadline:
-                raise LabError(f"node {node} is not healthy: '{shlex.join(argv)}' says: {words}")
-            if self._stopped.wait(pause):
-                raise LabError("the deployment was cancelled")
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
-
     def _wait_exit(self, node: str) -> None:
         while self._access.is_running(node):
-            if self._stopped.wait(_FIRST_PAUSE):
+            if self._stopped.wait(_EXIT_POLL):
                 raise LabError("the deployment was cancelled")
-
-
-def _health_argv(check: Healthcheck) -> list[str]:
-    kind, *words = check.test
-    return ["/bin/sh", "-c", " ".join(words)] if kind == "CMD-SHELL" else words if kind == "CMD" else list(check.test)
 
 
 def _on_host(argv: Sequence[str]) -> Completed:

@@ -9,6 +9,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,9 @@ import edge
 import lab
 from lab.netns import enter, linux, state
 from lab.netns.client import GuardianClient
-from lab.netns.deployment import Deployment, NodeAccess
+from lab.netns.deployment import Deployment
+from lab.netns.links import LinkLayer
+from lab.netns.readiness import NodeAccess, wait_ready
 from lab.netns.spec import NodeSpec, Surroundings, labels, node_spec
 from lab.runtime import Completed, LabError, NodeStatus, Progress
 from lab.topology_model import Topology
@@ -50,11 +53,12 @@ class NetnsRuntime:
         Until `keep` is called the lab lives only as long as this object and this process.
         """
         _require_root()
-        client = self._client = self._client or self._guardian()
-        if client.existed:
-            self._require_same_description()
-        access = NodeAccess(self._start, self.exec, lambda node: bool(self._pid(node)), self._log_tail)
-        Deployment(self._topology, access, progress).run(self.close if client.existed else self._abort)
+        with LinkLayer(self._topology) as links:
+            client = self._client = self._client or self._guardian()
+            if client.existed:
+                self._require_same_description()
+            deployment = Deployment(self._topology, self._access(), links, progress)
+            deployment.run(self.close if client.existed else self._abort)
 
     def keep(self) -> None:
         """Let the lab live on after this process."""
@@ -126,10 +130,10 @@ class NetnsRuntime:
                 client.keep()
             finally:
                 client.close()
-        check = self._topology.nodes[node].healthcheck
-        if check and check.test[0] != "NONE":
-            access = NodeAccess(self._start, self.exec, lambda name: bool(self._pid(name)), self._log_tail)
-            Deployment(self._topology, access, lambda _: None).wait_healthy(node, check)
+        wait_ready(self._topology.nodes[node], self._access(), threading.Event())
+
+    def _access(self) -> NodeAccess:
+        return NodeAccess(self._start, self.exec, lambda name: bool(self._pid(name)), self._log_tail)
 
     def _start(self, node: str) -> None:
         if not self._client:
