@@ -77,7 +77,12 @@ def load(text: str, name: str, *, folder: str = ".", environ: Mapping[str, str] 
     if problems or file is None:
         raise ConfigError(dict.fromkeys(problems))
     nodes = resolve(file, folder)
-    problems = [*_kindless(document, nodes), *_cycles(document, nodes), *_taken_eth0(document, nodes, read)]
+    problems = [
+        *_kindless(document, nodes),
+        *_healthless(document, nodes),
+        *_cycles(document, nodes),
+        *_taken_eth0(document, nodes, read),
+    ]
     if problems:
         raise ConfigError(problems)
     return Topology(name=file.name, nodes=nodes, links=read, prefix=file.prefix, folder=folder, file=name)
@@ -143,6 +148,16 @@ def _kindless(document: Document, nodes: Mapping[str, Node]) -> Iterator[Problem
         if not node.kind:
             message = f"node '{name}' has no kind, nor have its group and the defaults: expected 'linux'"
             yield document.problem(("topology", "nodes", name), message, at_key=True)
+
+
+def _healthless(document: Document, nodes: Mapping[str, Node]) -> Iterator[Problem]:
+    """A node without a health check never becomes healthy, so whoever waits for that waits for ever."""
+    for name, node in nodes.items():
+        for stage in node.stages.values():
+            for wait in stage.wait_for:
+                if wait.stage == "healthy" and not nodes[wait.node].healthcheck:
+                    message = f"node '{name}' waits until '{wait.node}' is healthy, which has no healthcheck"
+                    yield document.problem(("topology", "nodes", name), message, at_key=True)
 
 
 def _cycles(document: Document, nodes: Mapping[str, Node]) -> Iterator[Problem]:

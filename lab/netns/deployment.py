@@ -10,7 +10,7 @@ from lab.netns.links import LinkLayer
 from lab.netns.readiness import NodeAccess, wait_ready
 from lab.netns.stages import Stages
 from lab.runtime import Completed, LabError, Progress
-from lab.topology_model import Node, StageName, Topology
+from lab.topology_model import STAGES, Node, StageName, Topology
 
 _COMMAND_TIMEOUT = 60.0
 _EXIT_POLL = 0.05
@@ -39,6 +39,9 @@ class Deployment:
                 raise
 
     def _deploy(self, node: Node) -> None:
+        if self._access.is_running(node.name):
+            self._confirm(node)
+            return
         self._pass(node, "create", lambda: self._create(node))
         self._pass(node, "create-links", lambda: self._links.lay(node.name))
         self._pass(node, "configure", lambda: None)
@@ -48,6 +51,13 @@ class Deployment:
             self._pass(node, "healthy", lambda: wait_ready(node, self._access, self._stopped))
         if self._stages.is_awaited(node.name, "exit"):
             self._pass(node, "exit", lambda: self._wait_exit(node.name))
+
+    def _confirm(self, node: Node) -> None:
+        """A node that runs already keeps running: its commands are not run again, and nobody need wait for it."""
+        self._links.lay(node.name)
+        wait_ready(node, self._access, self._stopped)
+        for stage in STAGES[:4]:
+            self._stages.leave(node.name, stage)
 
     def _pass(self, node: Node, stage: StageName, act: Callable[[], None]) -> None:
         self._stages.enter(node.name, stage)
@@ -59,8 +69,7 @@ class Deployment:
     def _create(self, node: Node) -> None:
         if self._stopped.wait(node.startup_delay):
             raise LabError("the deployment was cancelled")
-        if not self._access.is_running(node.name):
-            self._access.start(node.name)
+        self._access.start(node.name)
 
     def _run_stage_commands(self, node: Node, stage: StageName, phase: str) -> None:
         for command in node.stages[stage].commands if stage in node.stages else ():
