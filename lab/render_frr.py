@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from lab.addressing import CLIENTS, LINKS, LOOPBACKS, Interface, LabPlan, NodePlan, Role
 
 MAX_PATHS = 16
-SPARE_PREFIXES = 8  # an edge that announces more than this beyond its VIPs loses its session for a minute
+SPARE_PREFIXES = 8  # an edge that announces more than this beyond the VIPs loses its session for a minute
 
-# `no zebra nexthop kernel enable`: with kernel next-hop groups an interface flap loses an ECMP member for good (8.4.4).
-# `zebra work-queue 0` saves 10 ms a change. bgpd holds all sessions back while a route-map update is pending, 5 s unless
-# told otherwise. The profile is the one that keeps RFC 8212 on.
+# Kernel next-hop groups lose an ECMP member for good at an interface flap (8.4.4), hence none. `zebra work-queue 0`
+# saves 10 ms a change. bgpd holds all sessions back while a route-map update is pending, 5 s unless told otherwise.
+# The profile is the one that keeps RFC 8212 on.
 _HEAD = """\
 ! {name}: rendered from {lab}.clab.yml by `fairhop lab render`; edit that file, not this one.
 frr version 8.4.4
@@ -170,7 +170,7 @@ def _bgp(lab: LabPlan, node: NodePlan, sessions: Iterable[_Session]) -> str:
     for one in sessions:
         address = one.interface.peer_address
         lines.append(_PEER.format(address=address, asn=one.peer.asn, group=one.group, name=one.peer.name))
-        if one.peer.role is Role.EDGE or node.number < one.peer.number:
+        if one.peer.role is Role.EDGE or node.number < one.peer.number:  # one side calls: no collisions at the start
             lines.append(f" neighbor {address} passive\n")
     lines.append(" !\n address-family ipv4 unicast\n")
     origin = (
@@ -192,7 +192,9 @@ def _session_policy(lab: LabPlan, session: _Session) -> Iterator[str]:
     yield f"{peer} route-map {session.inbound} in"
     yield f"{peer} route-map {session.outbound} out"
     if session.peer.role is Role.EDGE:
-        # `force` counts what the policy refuses too: else an edge that announces the world would never be noticed.
+        # `force` (with the kept input) counts what the policy refuses too: an edge that announces the world is cut off
+        # at its next announcement that passes; without it, never.
+        yield f"{peer} soft-reconfiguration inbound"
         yield f"{peer} maximum-prefix {len(lab.vips) + SPARE_PREFIXES} 80 restart 1 force"
 
 
