@@ -10,7 +10,7 @@ from bgp.speaker import Speaker
 from edge import maglev, status
 from edge.ask import Answer, RefusedError
 from edge.control import Handler
-from edge.datapath import oracle
+from edge.datapath import oracle, xdp
 from edge.decode import nearest
 from edge.events import EventLog
 from edge.forwarding import Forwarding
@@ -111,9 +111,11 @@ class Verbs:
         except FlowError as error:
             raise RefusedError(str(error), _USAGE) from None
         state = forwarding.applied.state
-        ingress = forwarding.forwarder.attachments[0].ifindex
-        trace = await asyncio.to_thread(forwarding.forwarder.run, frame(flow), ingress)
-        outcome = oracle.judge(frame(flow), ingress, state)
+        arrival = forwarding.forwarder.attachments[0]
+        mac = xdp.mac_address(arrival.interface)
+        packet = frame(flow, mac)
+        trace = await asyncio.to_thread(forwarding.forwarder.run, packet, arrival.ifindex)
+        outcome = oracle.judge(packet, arrival.ifindex, state, {arrival.ifindex: mac})
         return describe(
             flow,
             state,

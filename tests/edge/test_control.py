@@ -1,0 +1,95 @@
+"""The control socket: answers, refusals, babble, permissions."""
+
+import asyncio
+import json
+import os
+import socket
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.ask import RefusedError, UnreachableError, ask
+from edge.control import ControlServer
+
+
+async def _echo(request: Mapping[str, Any], uid: int) -> dict[str, Any]:
+    return {"said": request.get("word"), "uid": uid}
+
+
+async def _refuse(_: Mapping[str, Any], __: int) -> dict[str, Any]:
+    raise RefusedError("a guard says no", 5)
+
+
+def exchange(path: Path, call: Any) -> Any:
+    """Run `call` in a thread while a server answers on `path`."""
+
+    async def both() -> Any:
+        server = ControlServer(path, {"echo": _echo, "refuse": _refuse})
+        await server.start()
+        try:
+            return await asyncio.to_thread(call)
+        finally:
+            await server.stop()
+
+    return asyncio.run(both())
+
+
+def test_a_request_is_answered_with_the_uid_from_the_kernel(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    answer = exchange(path, lambda: ask(str(path), "echo", word="hello", uid=4242))
+    assert answer == {"said": "hello", "uid": os.getuid()}
+
+
+def test_a_refusal_carries_its_words_and_exit_code(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with pytest.raises(RefusedError, match="a guard says no") as caught:
+        exchange(path, lambda: ask(str(path), "refuse"))
+    assert caught.value.code == 5
+
+
+@pytest.mark.parametrize("line", [b"\n", b"[]\n", b'{"verb": 5}\n', b'{"verb": "no"}\n', b"\xff\xfe\n"])
+def test_babble_is_told_the_verbs(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "control.sock"
+
+    def babble() -> Any:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(path))
+            connection.sendall(line)
+            return json.loads(connection.makefile().readline())
+
+    answer = exchange(path, babble)
+    assert not answer["ok"]
+    assert "echo, refuse" in answer["error"]
+
+
+def test_a_client_that_says_nothing_delays_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+
+    def stalled() -> Any:
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.connect(str(path))
+            return ask(str(path), "echo", word="next")
+
+    assert exchange(path, stalled)["said"] == "next"
+
+
+def test_the_socket_is_for_owner_and_group_only_and_gone_after_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "control.sock"
+    mode = exchange(path, lambda: stat.S_IMODE(path.stat().st_mode))
+    assert mode == 0o660
+    assert not path.exists()
+
+
+def test_a_socket_left_by_a_killed_daemon_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    assert exchange(path, lambda: ask(str(path), "echo", word="x"))["said"] == "x"
+
+
+def test_no_daemon_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(UnreachableError, match="is `fairhop run` up"):
+        ask(str(tmp_path / "none.sock"), "status")

@@ -1,0 +1,63 @@
+"""The main job's steps and verdict: what must fail does."""
+
+from dataclasses import replace
+
+import pytest
+
+from lab import scenario
+from lab.facts import Facts
+from lab.scenario import Action, Bounds, Step, StepResult, judge, judge_digests
+from tests.lab.two_site import two_site_plan
+
+STEP = Step("edge drain", Action.DRAIN, ("a-e1",), Bounds(broken=0, failed_requests=0, routes=0.2))
+FACTS = Facts("edge drain", 0.0, 3.0, established_before=2000, established=2000, requests=600, replies=600)
+GOOD = StepResult(STEP, 0.07, {"a-r1": 0.07}, FACTS, 500, {"a-e2": 1000})
+
+
+def verdicts(result: StepResult) -> list[bool]:
+    return [check.passed for check in judge([result], 2000)]
+
+
+def test_a_good_step_passes_every_check() -> None:
+    assert verdicts(GOOD) == [True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        (replace(FACTS, broken={"reset": 1}), [False, True, True]),
+        (replace(FACTS, established_before=1999), [False, True, True]),
+        (replace(FACTS, failed={"timeout": 1}), [True, False, True]),
+        (replace(FACTS, requests=0), [True, False, True]),
+    ],
+)
+def test_what_breaks_fails_its_own_check(facts: Facts, expected: list[bool]) -> None:
+    assert verdicts(replace(GOOD, facts=facts)) == expected
+
+
+@pytest.mark.parametrize("routes", [None, 0.201])
+def test_routes_that_came_late_or_never_fail(routes: float | None) -> None:
+    assert verdicts(replace(GOOD, routes=routes)) == [True, True, False]
+
+
+def test_what_is_not_promised_is_not_judged() -> None:
+    step = replace(STEP, bounds=Bounds(None, None, None))
+    assert judge([replace(GOOD, step=step, facts=replace(FACTS, broken={"reset": 900}))], 2000) == ()
+
+
+def test_a_digest_that_differs_within_a_site_fails_that_site_only() -> None:
+    plan = two_site_plan()
+    digests = {edge: {"web": "x", "echo": "y"} for edge in ("a-e1", "a-e2", "b-e1", "b-e2")}
+    assert [check.passed for check in judge_digests(digests, plan)] == [True, True]
+    digests["b-e2"] = {"web": "x", "echo": "z"}
+    assert [check.passed for check in judge_digests(digests, plan)] == [True, False]
+
+
+def test_the_main_job_promises_nothing_broken_for_every_change_of_an_edge() -> None:
+    steps = scenario.main_job(two_site_plan())
+    assert [step.name for step in steps] == [
+        "edge drain", "edge return", "edge kill", "edge restart", "site drain", "site return",
+    ]  # fmt: skip
+    assert all(step.bounds.broken == 0 for step in steps if step.name.startswith("edge"))
+    assert steps[4].nodes == ("a-e1", "a-e2")
+    assert all(step.remark for step in steps if step.bounds.broken is None)
