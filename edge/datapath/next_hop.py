@@ -1,0 +1,94 @@
+"""Which neighbour a packet to a backend leaves by: the choice among a route's ways (core: no I/O)."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address
+
+from edge.datapath.model import NextHop
+from edge.datapath.rtnetlink import Hop, IpAddress, LinkFact, NeighbourFact
+
+Station = tuple[int, IpAddress]  # interface index and the neighbour's address there
+
+
+class Finding(StrEnum):
+    """Why a backend has a next hop, or has none."""
+
+    RESOLVED = "resolved"
+    NO_ROUTE = "no route to it, or the route delivers locally or refuses"
+    LINK_DOWN = "every link that its route uses is down or no Ethernet"
+    UNRESOLVED = "no MAC address known for any of its gateways"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """`next_hop` is None unless `finding` is RESOLVED. `ask`: stations whose MAC should be resolved or confirmed."""
+
+    next_hop: NextHop | None
+    finding: Finding
+    ask: tuple[Station, ...] = ()
+
+
+@dataclass(slots=True)
+class Facts:
+    """What the kernel said last, by interface and by station."""
+
+    links: dict[int, LinkFact]
+    neighbours: dict[Station, NeighbourFact]
+
+    def learn_link(self, fact: LinkFact, *, gone: bool) -> None:
+        """Take in a link message; a deleted link takes its neighbours along."""
+        if not gone:
+            self.links[fact.ifindex] = fact
+            return
+        self.links.pop(fact.ifindex, None)
+        for station in [station for station in self.neighbours if station[0] == fact.ifindex]:
+            del self.neighbours[station]
+
+    def learn_neighbour(self, fact: NeighbourFact, *, gone: bool) -> None:
+        """Take in a neighbour message."""
+        if gone:
+            self.neighbours.pop((fact.ifindex, fact.address), None)
+        else:
+            self.neighbours[fact.ifindex, fact.address] = fact
+
+
+def choose(destination: IPv4Address, hops: tuple[Hop, ...], facts: Facts) -> Choice:
+    """Pick one way among those whose link is up and whose MAC is known, the same one every time.
+
+    Several ECMP ways: the highest hash of (destination, station) wins, so that backends spread over the ways and a way
+    that comes or goes moves only the backends it carries. A way in use that is stale, or not resolved, is asked for.
+    """
+    if not hops:
+        return Choice(None, Finding.NO_ROUTE)
+    stations = [(hop.ifindex, hop.gateway or destination) for hop in hops if _alive(hop, facts.links)]
+    if not stations:
+        return Choice(None, Finding.LINK_DOWN)
+    known = [station for station in stations if _mac_of(station, facts.neighbours)]
+    ask = tuple(station for station in stations if station not in known or facts.neighbours[station].stale)
+    if not known:
+        return Choice(None, Finding.UNRESOLVED, ask)
+    chosen = max(known, key=lambda station: _weight(destination, station))
+    mac = _mac_of(chosen, facts.neighbours)
+    return Choice(NextHop(chosen[0], facts.links[chosen[0]].mac, mac), Finding.RESOLVED, ask)
+
+
+def _alive(hop: Hop, links: Mapping[int, LinkFact]) -> bool:
+    link = links.get(hop.ifindex)
+    return link is not None and link.up and not hop.dead and _is_unicast(link.mac)
+
+
+def _mac_of(station: Station, neighbours: Mapping[Station, NeighbourFact]) -> bytes:
+    """Return the station's MAC; empty when it is not known, or is one that no frame may be sent to."""
+    known = neighbours.get(station)
+    return known.mac if known is not None and known.usable and _is_unicast(known.mac) else b""
+
+
+def _is_unicast(mac: bytes) -> bool:
+    return len(mac) == 6 and any(mac) and not mac[0] & 1
+
+
+def _weight(destination: IPv4Address, station: Station) -> bytes:
+    ifindex, address = station
+    return hashlib.sha256(destination.packed + ifindex.to_bytes(4, "big") + address.packed).digest()

@@ -1,0 +1,148 @@
+"""The choice of a next hop, and the netlink messages it is fed from; no kernel."""
+
+import struct
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.datapath import rtnetlink
+from edge.datapath.model import NextHop
+from edge.datapath.next_hop import Choice, Facts, Finding, choose
+from edge.datapath.rtnetlink import Hop, LinkFact, NeighbourFact, NetlinkError
+
+BACKEND = IPv4Address("10.9.0.1")
+OWN = {1: bytes.fromhex("02aa00000001"), 2: bytes.fromhex("02aa00000002"), 3: bytes.fromhex("02aa00000003")}
+GATEWAYS = {1: IPv4Address("10.0.1.0"), 2: IPv4Address("10.0.2.0"), 3: IPv4Address("10.0.3.0")}
+
+
+def far(ifindex: int) -> bytes:
+    return bytes.fromhex(f"02bb0000000{ifindex}")
+
+
+def facts(*up: int, macs: dict[int, bytes] | None = None, stale: bool = False, usable: bool = True) -> Facts:
+    links = {index: LinkFact(index, f"eth{index}", OWN[index], index in up) for index in OWN}
+    known = {index: far(index) for index in OWN} if macs is None else macs
+    found = Facts(links, {})
+    for index, mac in known.items():
+        found.learn_neighbour(NeighbourFact(index, GATEWAYS[index], mac, usable, stale), gone=False)
+    return found
+
+
+def hops(*indexes: int, dead: int = 0) -> tuple[Hop, ...]:
+    return tuple(Hop(index, GATEWAYS[index], index == dead) for index in indexes)
+
+
+def via(index: int) -> NextHop:
+    return NextHop(index, OWN[index], far(index))
+
+
+def test_one_gateway_gives_its_mac_and_the_macs_of_the_link() -> None:
+    assert choose(BACKEND, hops(1), facts(1)) == Choice(via(1), Finding.RESOLVED)
+
+
+def test_without_a_gateway_the_backend_itself_is_the_station() -> None:
+    known = facts(1)
+    known.learn_neighbour(NeighbourFact(1, BACKEND, far(9), usable=True, stale=False), gone=False)
+    assert choose(BACKEND, (Hop(1, None, dead=False),), known).next_hop == NextHop(1, OWN[1], far(9))
+
+
+def test_no_route_no_next_hop() -> None:
+    assert choose(BACKEND, (), facts(1)) == Choice(None, Finding.NO_ROUTE)
+
+
+@pytest.mark.parametrize("why", ["down", "dead", "unknown link", "no ethernet"])
+def test_a_way_that_cannot_be_used_is_left_out(why: str) -> None:
+    known = facts(1, 2)
+    ways = hops(1, 2)
+    if why == "down":
+        known = facts(2)
+    elif why == "dead":
+        ways = hops(1, 2, dead=1)
+    elif why == "unknown link":
+        known.learn_link(known.links[1], gone=True)
+    else:
+        known.learn_link(LinkFact(1, "tun0", b"", up=True), gone=False)
+    assert choose(BACKEND, ways, known).next_hop == via(2)
+    assert choose(BACKEND, ways[:1], known) == Choice(None, Finding.LINK_DOWN)
+
+
+@pytest.mark.parametrize("mac", ["000000000000", "ffffffffffff", "01005e000001", "333300000001", "", "02bb00"])
+def test_a_mac_that_no_frame_may_go_to_counts_as_unknown(mac: str) -> None:
+    choice = choose(BACKEND, hops(1), facts(1, macs={1: bytes.fromhex(mac)}))
+    assert choice == Choice(None, Finding.UNRESOLVED, ((1, GATEWAYS[1]),))
+
+
+def test_an_entry_that_the_kernel_gave_up_on_counts_as_unknown() -> None:
+    assert choose(BACKEND, hops(1), facts(1, usable=False)).finding is Finding.UNRESOLVED
+
+
+def test_unresolved_ways_are_asked_for_while_a_resolved_one_is_used() -> None:
+    choice = choose(BACKEND, hops(1, 2, 3), facts(1, 2, 3, macs={2: far(2)}))
+    assert choice == Choice(via(2), Finding.RESOLVED, ((1, GATEWAYS[1]), (3, GATEWAYS[3])))
+
+
+def test_a_stale_entry_is_used_and_asked_to_be_confirmed() -> None:
+    assert choose(BACKEND, hops(1), facts(1, stale=True)) == Choice(via(1), Finding.RESOLVED, ((1, GATEWAYS[1]),))
+
+
+def test_backends_spread_over_equal_ways_whatever_their_order() -> None:
+    known = facts(1, 2, 3)
+    chosen = []
+    for number in range(300):
+        backend = IPv4Address(int(BACKEND) + number)
+        found = choose(backend, hops(1, 2, 3), known).next_hop
+        assert found == choose(backend, hops(3, 1, 2), known).next_hop
+        assert found is not None
+        chosen.append(found.ifindex)
+    assert all(70 <= chosen.count(index) <= 130 for index in OWN)
+
+
+@given(st.integers(0, 2**32 - 1), st.sets(st.sampled_from([1, 2, 3]), min_size=2), st.sampled_from([1, 2, 3]))
+def test_losing_a_way_moves_only_the_backends_it_carried(number: int, up: set[int], lost: int) -> None:
+    backend = IPv4Address(number)
+    before = choose(backend, hops(1, 2, 3), facts(*up)).next_hop
+    after = choose(backend, hops(1, 2, 3), facts(*(up - {lost}))).next_hop
+    assert before is not None
+    assert after is not None
+    assert after.ifindex != lost
+    if before.ifindex != lost:
+        assert after == before
+
+
+def test_a_deleted_link_takes_its_neighbours_along() -> None:
+    known = facts(1, 2)
+    known.learn_link(known.links[1], gone=True)
+    assert [station[0] for station in known.neighbours] == [2, 3]
+    known.learn_neighbour(known.neighbours[2, GATEWAYS[2]], gone=True)
+    assert [station[0] for station in known.neighbours] == [3]
+
+
+def test_a_multipath_answer_gives_every_way() -> None:
+    def way(index: int, flags: int, attribute: bytes) -> bytes:
+        return struct.pack("=HBBi", 8 + len(attribute), flags, 0, index) + attribute
+
+    gateway = struct.pack("=HH", 8, 5) + GATEWAYS[1].packed
+    six = struct.pack("=HHH", 22, 18, 10) + IPv6Address("fe80::1").packed + bytes(2)
+    ways = way(1, 0, gateway) + way(2, 16, b"") + way(3, 1, six)
+    body = bytes([2, 32, 0, 0, 254, 0, 0, 1]) + bytes(4)
+    answer = body + struct.pack("=HH", 4 + len(ways), 9) + ways
+    assert rtnetlink.read_hops(answer) == (
+        Hop(1, GATEWAYS[1], dead=False),
+        Hop(2, None, dead=True),
+        Hop(3, IPv6Address("fe80::1"), dead=True),
+    )
+    assert rtnetlink.read_hops(bytes([2, 32, 0, 0, 255, 0, 0, 2]) + answer[8:]) == (), "delivered locally"
+
+
+@given(st.binary(max_size=120))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    def split(datagram: bytes) -> object:
+        return list(rtnetlink.messages(datagram))
+
+    for reader in (rtnetlink.read_link, rtnetlink.read_neighbour, rtnetlink.read_hops, split):
+        try:
+            reader(data)
+        except NetlinkError as error:
+            assert str(error).startswith("netlink: ")
