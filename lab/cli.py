@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge.cli.common import NEGATIVE, json_option, print_json
+from edge.cli.common import CONFIG, NEGATIVE, fail, json_option, print_json
 from lab.cli_common import SCHEMA_VERSION, lab_options, load_topology, table, tell
 from lab.files import runtime_for
 from lab.runtime import NodeStatus
@@ -126,6 +126,29 @@ def check(path: Path | None, runtime_name: str, as_json: bool) -> None:
         click.echo("\n".join(str(finding) for finding in findings) or f"[PASS] {len(topology.links)} links are honest")
     if findings:
         raise SystemExit(NEGATIVE)
+
+
+@lab.command()
+@click.option("--check", "only_check", is_flag=True, help="Write nothing; exit code 1 when a file differs.")
+@lab_options
+def render(path: Path | None, runtime_name: str, only_check: bool) -> None:
+    """Derive every node's addresses and files from the topology file and write them beside it."""
+    from lab import addressing, render, render_files  # noqa: PLC0415 - each verb loads what it needs
+
+    topology = load_topology(path)
+    try:
+        wanted = render.render(addressing.plan(topology))
+    except addressing.PlanError as error:
+        fail(f"{topology.file}: {error}", CONFIG)
+    folder = Path(topology.folder)
+    difference = render_files.compare(folder, wanted)
+    for line in difference.lines():
+        click.echo(line)
+    if not only_check:
+        render_files.write(folder, wanted, difference)
+    elif difference:
+        fail(f"{topology.file}: the files above differ from the description: run `fairhop lab render`", NEGATIVE)
+    tell(f"{topology.file}: {len(wanted)} files are as described")
 
 
 def _show_labs(as_json: bool) -> None:

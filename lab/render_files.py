@@ -1,22 +1,13 @@
 """Rendered files on disk: `fairhop lab render` writes them beside the topology file, `--check` only compares."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import click
-
-from edge.strictyaml import ConfigError
-from lab import topology
-from lab.addressing import PlanError, plan
-from lab.render import render
-
-DEFAULT_TOPOLOGY = Path("containerlab/two-site.clab.yml")
-EXIT_DIFFERS, EXIT_CONFIG = 1, 78
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where the disk differs from the description: paths relative to the topology file's folder, sorted."""
+    """Where a folder differs from what is wanted there: paths relative to the folder, sorted."""
 
     missing: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
@@ -25,55 +16,31 @@ class Difference:
     def __bool__(self) -> bool:
         return bool(self.missing or self.changed or self.stray)
 
+    def lines(self) -> Iterator[str]:
+        """One line a file, for people."""
+        for kind in ("missing", "changed", "stray"):
+            yield from (f"{kind:8} {name}" for name in getattr(self, kind))
 
-def rendered(file: Path) -> dict[str, str]:
-    """What `file` describes, path to content. Raises `ConfigError`, `PlanError` or OSError."""
-    return render(plan(topology.load(file.read_text(), str(file), folder=str(file.parent))))
 
-
-def compare(folder: Path, wanted: dict[str, str]) -> Difference:
-    """Compare `wanted` with what stands in `folder`; only the lab's own subfolder is searched for stray files."""
+def compare(folder: Path, wanted: Mapping[str, str]) -> Difference:
+    """Compare `wanted` (path to content) with the disk; stray files are sought only below the tops of those paths."""
+    tops = sorted({Path(name).parts[0] for name in wanted})
     present = {
-        str(path.relative_to(folder)): path.read_text()
-        for top in sorted({Path(name).parts[0] for name in wanted})
-        for path in (folder / top).rglob("*")
-        if path.is_file()
+        path.relative_to(folder).as_posix() for top in tops for path in (folder / top).rglob("*") if path.is_file()
     }
+    common = wanted.keys() & present
     return Difference(
-        missing=tuple(sorted(wanted.keys() - present.keys())),
-        changed=tuple(sorted(name for name in wanted.keys() & present.keys() if wanted[name] != present[name])),
-        stray=tuple(sorted(present.keys() - wanted.keys())),
+        missing=tuple(sorted(wanted.keys() - present)),
+        changed=tuple(sorted(name for name in common if (folder / name).read_bytes() != wanted[name].encode())),
+        stray=tuple(sorted(present - wanted.keys())),
     )
 
 
-def write(folder: Path, wanted: dict[str, str], difference: Difference) -> None:
-    """Make `folder` equal to `wanted`; an unchanged file is not touched."""
+def write(folder: Path, wanted: Mapping[str, str], difference: Difference) -> None:
+    """Make `folder` equal to `wanted`; a file that is right already is not touched."""
     for name in (*difference.missing, *difference.changed):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(wanted[name])
+        path.write_bytes(wanted[name].encode())
     for name in difference.stray:
         (folder / name).unlink()
-
-
-@click.command(name="render")
-@click.option("-t", "--topology", "file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-              default=DEFAULT_TOPOLOGY, show_default=True, help="The containerlab topology file.")  # fmt: skip
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 when a file differs from the description.")
-def command(file: Path, check: bool) -> None:
-    """Derive every node's addresses and configuration files from the topology file."""
-    try:
-        wanted = rendered(file)
-    except (ConfigError, PlanError) as error:
-        click.echo(str(error), err=True)
-        raise click.exceptions.Exit(EXIT_CONFIG) from None
-    difference = compare(file.parent, wanted)
-    for kind, names in (("new", difference.missing), ("changed", difference.changed), ("stray", difference.stray)):
-        for name in names:
-            click.echo(f"{kind:8}{name}")
-    if check and difference:
-        click.echo(f"{file}: rendered files differ: run `fairhop lab render`", err=True)
-        raise click.exceptions.Exit(EXIT_DIFFERS)
-    if not check:
-        write(file.parent, wanted, difference)
-    click.echo(f"{file}: {len(wanted)} files are as described")
