@@ -22,6 +22,7 @@ from lab.load_plan import Connections, Plan, Requests
 from lab.routes import RouteWatch
 from lab.runtime import Completed, LabError, Progress, Runtime
 from lab.scenario import Action, Check, Step, StepResult
+from lab.taps import edge_taps
 from lab.topology_model import Topology
 
 SCHEMA_VERSION = 1
@@ -101,7 +102,7 @@ class Demo:
             self._refuse_to_lie()
             next_hops = convergence.table(self._plan, self._watch.snapshot())
             digests = self._digests()
-            self._tap = stack.enter_context(FlowTap(self._runtime, self._plan))
+            self._tap = stack.enter_context(FlowTap(netns, edge_taps(self._plan), self._plan.vips))
             population = self._start_traffic(stack, amount)
             steps = tuple(self._step(step) for step in scenario.main_job(self._plan))
             report = stop_all(self._loads)
@@ -151,8 +152,9 @@ class Demo:
         time.sleep(_OBSERVED)
         changes = {event.router: event.time - began for event in self._watch.events(since=began)}
         facts = mark_all(self._loads, step.name)
-        moved, edges = self._tap.moved(), self._tap.flows_per_edge()
-        result = StepResult(step, max(changes.values(), default=None), changes, facts, moved, edges)
+        carried = self._tap.mark().only({flow for load in self._loads for flow in load.flows()})
+        last = max(changes.values(), default=None)
+        result = StepResult(step, last, changes, facts, len(carried.moved), carried.flows_per_edge)
         self._progress(_summary(result))
         return result
 
