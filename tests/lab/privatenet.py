@@ -2,17 +2,25 @@
 
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 PREFIX = "fh-trf-"
 _numbers = count()
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+_root = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+Test = TypeVar("Test", bound=Callable[..., None])
+
+
+def needs_root(test: Test) -> Test:
+    """Mark a test that makes network namespaces."""
+    marked: Test = pytest.mark.kernel(_root(test))
+    return marked
 
 
 def run(*argv: str) -> str:

@@ -325,7 +325,7 @@ def test_what_does_not_come_is_said(routers: dict[str, Path]) -> None:
             watch.wait_quiet(1.0, 0.05)
     with pytest.raises(LabError, match="closed"):
         watch.snapshot()
-    with pytest.raises(LabError, match="nowhere: cannot open the network namespace"):
+    with pytest.raises(LabError, match="nowhere: cannot enter the network namespace"):
         RouteWatch({"a-r1": Path("/run/netns/nowhere")}, [WEB])
 
 
