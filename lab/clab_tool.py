@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from lab.runtime import LabError, Progress
@@ -10,7 +11,6 @@ from lab.runtime import LabError, Progress
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _FILES = Path("/run/fairhop-lab/containerlab")  # instead of beside the topology: a checkout stays clean
 _SSH_CONFIG = Path("/etc/ssh/ssh_config.d")
-_TIMEOUT = 600.0
 
 
 class ContainerlabTool:
@@ -24,7 +24,7 @@ class ContainerlabTool:
     def run(self, verb: str, *arguments: str, progress: Progress | None = None) -> None:
         """`containerlab VERB` on the topology; its messages go to `progress`. Raises LabError with its last words.
 
-        It runs in a session of its own: an interrupt of ours lets it finish what it does rather than stop in between.
+        It runs in a session of its own, and an interrupt waits for its end: what is removed next must not grow back.
         """
         _FILES.mkdir(parents=True, exist_ok=True)
         argv = [self._command(), verb, "--topo", str(self._file), "--log-level", "info", *arguments]
@@ -40,13 +40,11 @@ class ContainerlabTool:
             env=environment,
             start_new_session=True,
         ) as process:
-            assert process.stderr is not None
-            for line in process.stderr:
-                text = line.strip()
-                if text:
-                    said.append(text)
-                    if progress:
-                        progress(text)
+            try:
+                said = list(_messages(process, progress))
+            except BaseException:
+                process.communicate()
+                raise
         if process.returncode != 0:
             raise LabError(f"containerlab {verb} failed: {' '.join(said[-6:]) or f'exit code {process.returncode}'}")
 
@@ -65,6 +63,15 @@ class ContainerlabTool:
         if found is None:
             raise LabError(
                 f"no containerlab ({named or 'neither build/containerlab nor one on PATH'}): "
-                "`make build/containerlab` builds the pinned one, which needs Go"
+                "containerlab/tools/build builds the pinned one, which needs Go"
             )
         return found
+
+
+def _messages(process: subprocess.Popen[str], progress: Progress | None) -> Iterator[str]:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text := line.strip():
+            if progress:
+                progress(text)
+            yield text

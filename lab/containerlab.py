@@ -48,7 +48,10 @@ class ContainerlabRuntime:
         if broken:
             progress(f"not as described: {', '.join(broken)}; deploying the whole lab anew")
             self.destroy(progress)
-        self._tool.run("deploy", progress=progress)
+        try:
+            self._tool.run("deploy", progress=progress)
+        except LabError as error:
+            raise LabError("; ".join([str(error), *self._dead()])) from error
         self._ready(self._topology.nodes)
 
     def destroy(self, progress: Progress) -> None:
@@ -154,10 +157,14 @@ class ContainerlabRuntime:
 
     def _require_running(self, nodes: Iterable[str]) -> None:
         wanted = set(nodes)
-        for status in self.nodes():
-            if status.name in wanted and not status.pid:
-                said = docker.last_words(self._long[status.name])
-                raise LabError(f"{status.name}: {status.state}" + (f"; it said: {said}" if said else ""))
+        missing = [f"{each.name}: {each.state}" for each in self.nodes() if each.name in wanted and not each.pid]
+        if missing:
+            raise LabError("; ".join(self._dead() or missing))
+
+    def _dead(self) -> list[str]:
+        """What the nodes that have ended said at last."""
+        ended = [each for each in self.nodes() if each.state == "exited"]
+        return [f"{each.name} has ended: {docker.last_words(self._long[each.name]) or 'no output'}" for each in ended]
 
     def _images(self) -> dict[str, str]:
         """Name -> id of every image that the topology names; raises LabError when one is missing."""

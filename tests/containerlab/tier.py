@@ -1,0 +1,73 @@
+"""What this tier needs of the machine, and the one rule about its absence: a skip by name, or a failure in CI."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+BUILD = ROOT / "build"
+
+
+def missing(what: str) -> NoReturn:
+    """Skip, naming what is missing; where FAIRHOP_REQUIRE lists this tier, fail instead."""
+    if "containerlab" in os.environ.get("FAIRHOP_REQUIRE", "").split(","):
+        pytest.fail(f"FAIRHOP_REQUIRE asks for the containerlab tier, but {what}", pytrace=False)
+    pytest.skip(f"containerlab tier: {what}")
+
+
+def need(command: str, package: str) -> None:
+    if shutil.which(command) is None:
+        missing(f"`{command}` is not installed ({package})")
+
+
+def run(*argv: str | Path, timeout: float = 60) -> str:
+    """Standard output; a failure shows both outputs."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=timeout, cwd=ROOT)
+    assert done.returncode == 0, f"{argv[0]} gives {done.returncode}:\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def docker_answers() -> bool:
+    return subprocess.run(["docker", "version"], capture_output=True, check=False, timeout=20).returncode == 0
+
+
+@contextmanager
+def docker_daemon() -> Iterator[None]:
+    """A Docker daemon: the running one, else one started here without flags and stopped at the end."""
+    if os.geteuid() != 0:
+        missing("not root: containerlab moves interfaces between namespaces")
+    need("docker", "Debian: docker.io")
+    if docker_answers():
+        yield
+        return
+    need("dockerd", "Debian: docker.io")
+    BUILD.mkdir(exist_ok=True)
+    log = BUILD / "dockerd.log"
+    with log.open("w") as written:
+        daemon = subprocess.Popen(["dockerd"], stdout=written, stderr=written, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not docker_answers():
+            assert daemon.poll() is None, f"dockerd ended: {log.read_text()[-2000:]}"
+            assert time.monotonic() < deadline, f"dockerd does not answer: {log.read_text()[-2000:]}"
+            time.sleep(0.2)
+        yield
+    finally:
+        daemon.terminate()
+        daemon.wait(60)
+
+
+def module_directory() -> Path:
+    """Where the pinned containerlab's source lies in Go's module cache."""
+    need("go", "https://go.dev/dl, 1.21 or later")
+    tools = ROOT / "containerlab" / "tools"
+    run("go", "-C", tools, "mod", "download", "github.com/srl-labs/containerlab", timeout=300)
+    return Path(run("go", "-C", tools, "list", "-m", "-f", "{{.Dir}}", "github.com/srl-labs/containerlab").strip())
