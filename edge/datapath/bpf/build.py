@@ -1,4 +1,4 @@
-"""Compiles the BPF programs next to this file: `python -m edge.datapath.bpf.build`.
+"""Compiles the BPF programs next to this file, and the lab's own: `python -m edge.datapath.bpf.build`.
 
 The same compiler makes the same bytes in any directory: relative names, no debug paths, DWARF stripped (BTF stays).
 Runs without the rest of the package, because the wheel's build hook loads this file alone.
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+DIRECTORIES = (HERE, HERE.parents[2] / "lab" / "flowtap")
 FLAGS = ("-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter")
 CLANGS = ("clang", "clang-19", "clang-16", "clang-15", "clang-14")
 STRIPS = ("llvm-strip", "llvm-strip-19", "llvm-strip-16", "llvm-strip-15", "llvm-strip-14")
@@ -73,5 +74,5 @@ def _tool(names: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    for written in build(force=True):
+    for written in (each for directory in DIRECTORIES for each in build(directory, force=True)):
         sys.stdout.write(f"{written}\n")
