@@ -1,0 +1,88 @@
+"""backend.yaml: what is accepted, and every error with its place."""
+
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+
+from edge.backend.config import load
+from edge.datapath.model import DecapState, Encap
+from edge.strictyaml import ConfigError
+
+GOOD = """\
+version: 1
+name: a-b1
+interface: eth1
+address: 10.0.9.1
+vips: [203.0.113.10, 203.0.113.11]
+edges: [10.0.5.1/32, 10.1.0.0/24]
+encaps: [gre]
+pin: /run/bpf/fairhop-backend
+mode: native
+advmss: 1420
+infrastructure: [10.0.5.1, 10.0.9.1]
+echo: {port: 7000}
+"""
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(text, "backend.yaml")
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_a_whole_file_becomes_frozen_values_and_a_decap_state() -> None:
+    config = load(GOOD, "backend.yaml")
+    assert (config.name, config.interface, config.mode, config.advmss) == ("a-b1", "eth1", "native", 1420)
+    assert config.echo is not None
+    assert config.echo.port == 7000
+    assert config.decap_state == DecapState(
+        address=IPv4Address("10.0.9.1"),
+        vips=frozenset({IPv4Address("203.0.113.10"), IPv4Address("203.0.113.11")}),
+        edges=(IPv4Network("10.0.5.1/32"), IPv4Network("10.1.0.0/24")),
+        encaps=frozenset({Encap.GRE}),
+        infrastructure=frozenset({IPv4Address("10.0.5.1"), IPv4Address("10.0.9.1")}),
+    )
+
+
+def test_what_may_be_left_out() -> None:
+    config = load("\n".join(GOOD.splitlines()[:6]), "backend.yaml")
+    assert config.encaps == ("gre", "ipip")
+    assert config.decap_state.encaps == frozenset(Encap)
+    assert (config.mode, config.advmss, config.infrastructure, config.echo) == ("auto", 1420, (), None)
+
+
+def test_all_errors_come_at_once_each_with_its_place() -> None:
+    text = GOOD.replace("10.0.5.1/32", "10.0.5.1/33").replace("[gre]", "[vxlan]").replace("advmss", "advms")
+    found = problems(text + "infra: 1\n")
+    assert [line.split(": ")[0] for line in found] == [
+        "backend.yaml:6:9",
+        "backend.yaml:7:10",
+        "backend.yaml:10:1",
+        "backend.yaml:13:1",
+    ]
+
+
+def test_a_vip_that_is_the_backend_itself_or_infrastructure_or_given_twice_is_refused() -> None:
+    text = GOOD.replace("[203.0.113.10, 203.0.113.11]", "[10.0.9.1, 10.0.5.1, 203.0.113.10, 203.0.113.10]")
+    assert problems(text) == [
+        "backend.yaml:5:8: vip 10.0.9.1 is the backend's own address: expected an address of the service",
+        "backend.yaml:5:18: vip 10.0.5.1 is in infrastructure too: no client could be told from it",
+        "backend.yaml:5:42: vip 203.0.113.10 is given twice, first at entry 2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("port: 7000", "port: 0"),
+        ("edges: [10.0.5.1/32, 10.1.0.0/24]", "edges: []"),
+        ("interface: eth1", "interface: a/b"),
+        ("mode: native", "mode: fast"),
+        ("version: 1", "version: 2"),
+        ("advmss: 1420", "advmss: 100"),
+    ],
+)
+def test_values_out_of_bounds_are_refused_where_they_stand(old: str, new: str) -> None:
+    line = 1 + GOOD[: GOOD.index(old)].count("\n")
+    (found,) = problems(GOOD.replace(old, new))
+    assert found.startswith(f"backend.yaml:{line}:")
