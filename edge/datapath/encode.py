@@ -6,7 +6,7 @@ The order of writing makes every step safe: the pools of the idle bank first, th
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 
 from edge.datapath import abi
 from edge.datapath.abi import AddressFlag, EncapBit
@@ -203,9 +203,7 @@ def encode_backend(backend: Backend, mtu: int) -> bytes:
     ethernet = hop.destination_mac + hop.source_mac + b"\x08\0" if hop else bytes(14)
     gre = b"\0\0\x08\0" if backend.encap is Encap.GRE else bytes(_GRE_LENGTH)
     checksum = sum(array("H", ipv4))
-    return abi.BACKEND_FORMAT.pack(
-        ethernet + ipv4 + gre, overhead, hop.ifindex if hop else 0, checksum, min(mtu - overhead, 0xFFFF - overhead)
-    )
+    return abi.BACKEND_FORMAT.pack(ethernet + ipv4 + gre, overhead, hop.ifindex if hop else 0, checksum, mtu - overhead)
 
 
 def overhead_of(encap: Encap) -> int:

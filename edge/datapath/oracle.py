@@ -7,7 +7,8 @@ a `ForwarderState` instead of maps.
 from collections.abc import Mapping
 from ipaddress import IPv4Address
 
-from edge.datapath.abi import MAX_BACKENDS, Note, Reason, Verdict
+from edge.datapath import oracle_icmp
+from edge.datapath.abi import Note, Reason, Verdict
 from edge.datapath.encode import overhead_of
 from edge.datapath.hashing import FlowKey, flow_hash, slot_of
 from edge.datapath.headers import (
@@ -23,20 +24,14 @@ from edge.datapath.headers import (
     Outcome,
     PassedError,
     check_ipv4,
-    checksum,
     ipv4_header,
     is_martian,
     read_link,
     word,
 )
-from edge.datapath.model import Backend, Encap, ForwarderState, Protocol, Service
+from edge.datapath.model import Backend, Encap, ForwarderState, Service
 
-_ECHO_REPLY, _UNREACHABLE, _ECHO, _TIME_EXCEEDED, _PARAMETER = 0, 3, 8, 11, 12
-_FRAGMENTATION_NEEDED = 4
-_ERRORS = frozenset({_UNREACHABLE, _TIME_EXCEEDED, _PARAMETER})
-_ERROR_LENGTH = 576
 _GUE_PORT = 6080
-_SMALL_MTU = 552
 _GRE_IPV4 = b"\0\0\x08\0"
 
 
@@ -64,8 +59,8 @@ class Oracle:
         self._interfaces = interfaces
         self._vips = frozenset({s.vip for s in state.services} | state.echo_vips)
         self._backends = {b.id: b for b in state.backends}
-        self._by_address = {b.address: b for b in sorted(state.backends, key=lambda b: -b.id)}
-        self._never_clients = self._vips | state.infrastructure | frozenset(self._by_address)
+        self._backend_addresses = frozenset(b.address for b in state.backends)
+        self._never_clients = self._vips | state.infrastructure | self._backend_addresses
         self._services = {(s.vip, int(s.protocol), s.port): s for s in state.services}
 
     def judge(self, frame: bytes, ingress_ifindex: int, *, within_rate: bool = True) -> Outcome:
@@ -77,7 +72,11 @@ class Oracle:
             self._check_macs(frame, ingress_ifindex)
             check_ipv4(ip)
             self._check_source(ip.source)
-            return self._serve(frame, ip, ingress_ifindex, within_rate)
+            if ip.protocol == ICMP and ip.payload[:1] == bytes((oracle_icmp.ECHO,)):
+                return self._echo(frame, ip, within_rate)
+            key = self._flow(ip)
+            service = self._service(ip, key)
+            return self._send(frame, ip, ingress_ifindex, self.choose(key, service), within_rate)
         except DroppedError as drop:
             return Outcome(Verdict.DROP, frame, drop.reason)
         except PassedError as passed:
@@ -111,45 +110,47 @@ class Oracle:
         if is_martian(source) or source in self._never_clients or source in self._state.outer_source:
             raise DroppedError(Reason.MARTIAN)
 
-    def _serve(self, frame: bytes, ip: Ipv4, ifindex: int, within_rate: bool) -> Outcome:
-        notes: set[Note] = set()
+    def _flow(self, ip: Ipv4) -> FlowKey:
         if ip.protocol in (TCP, UDP):
-            ports = _read_ports(ip)
-            key = FlowKey(ip.source, ports[0], ports[1], ip.protocol)
-        elif ip.protocol == ICMP and ip.payload[:1] == bytes((_ECHO,)):
-            return self._echo(frame, ip, within_rate)
+            client_port, vip_port = _ports(ip)
+            key = FlowKey(ip.source, client_port, vip_port, ip.protocol)
         elif ip.protocol == ICMP:
-            key = self._quoted_flow(ip, notes, within_rate)
+            key = oracle_icmp.quoted_flow(ip, self._vips)
         else:
             raise DroppedError(Reason.NESTED if ip.protocol in TUNNELS else Reason.PROTO)
         if not key.client_port or not key.vip_port:
             raise DroppedError(Reason.PORT0)
+        return key
+
+    def _service(self, ip: Ipv4, key: FlowKey) -> Service:
         service = self.find_service(ip.destination, key.protocol, key.vip_port)
         if service is None:
             gue = ip.protocol == UDP and key.vip_port == _GUE_PORT
-            return Outcome(Verdict.DROP, frame, Reason.NESTED if gue else Reason.NO_SERVICE, frozenset(notes))
-        return self._send(frame, ip, ifindex, self.choose(key, service), notes, within_rate)
+            raise DroppedError(Reason.NESTED if gue else Reason.NO_SERVICE)
+        return service
 
-    def _send(
-        self, frame: bytes, ip: Ipv4, ifindex: int, choice: Choice, notes: set[Note], within_rate: bool
-    ) -> Outcome:
+    def _send(self, frame: bytes, ip: Ipv4, ifindex: int, choice: Choice, within_rate: bool) -> Outcome:
         backend = self._backends.get(choice.backend)
-        reason = _refusal(choice.backend, backend)
-        if backend is None or backend.next_hop is None:
-            return Outcome(Verdict.DROP, frame, reason, frozenset(notes), choice)
-        limit = min(self._state.mtu, 0xFFFF) - overhead_of(backend.encap)
-        if ip.length > limit:
-            return _too_big(frame, ip, limit, choice, notes, within_rate)
-        if len(ip.raw) > ip.length:
-            notes.add(Note.TRIMMED)
+        if backend is None:
+            return _dropped(frame, Reason.TABLE_CORRUPT if choice.backend else Reason.NO_BACKEND, choice)
         hop = backend.next_hop
-        if hop.ifindex != ifindex:
-            notes.add(Note.REDIRECTED)
-        ethernet = hop.destination_mac + hop.source_mac + b"\x08\0"
-        verdict = Verdict.TX if hop.ifindex == ifindex else Verdict.REDIRECT
-        return Outcome(
-            verdict, ethernet + self._tunnelled(ip, backend, choice.hash), Reason.NONE, frozenset(notes), choice
-        )
+        if hop is None:
+            return _dropped(frame, Reason.NEIGH, choice)
+        limit = self._state.mtu - overhead_of(backend.encap)
+        if ip.length > limit:
+            return _too_big(frame, ip, limit, choice, within_rate)
+        is_error = ip.protocol == ICMP
+        if is_error and not within_rate:
+            return _dropped(frame, Reason.ICMP_LIMIT, choice)
+        noted = {
+            Note.TRIMMED: len(ip.raw) > ip.length,
+            Note.REDIRECTED: hop.ifindex != ifindex,
+            Note.ICMP_RELAYED: is_error,
+            Note.PTB_SMALL: is_error and oracle_icmp.tells_small_mtu(ip.payload),
+        }
+        verdict = Verdict.REDIRECT if noted[Note.REDIRECTED] else Verdict.TX
+        after = hop.destination_mac + hop.source_mac + b"\x08\0" + self._tunnelled(ip, backend, choice.hash)
+        return Outcome(verdict, after, notes=frozenset(note for note in noted if noted[note]), choice=choice)
 
     def _tunnelled(self, ip: Ipv4, backend: Backend, number: int) -> bytes:
         payload = (_GRE_IPV4 if backend.encap is Encap.GRE else b"") + ip.packet
@@ -158,96 +159,50 @@ class Oracle:
         return ipv4_header(source, backend.address, backend.encap, len(payload), tos=ip.tos) + payload
 
     def _echo(self, frame: bytes, ip: Ipv4, within_rate: bool) -> Outcome:
-        icmp = ip.payload
-        checks = (
-            (len(icmp) < 8, Reason.TRUNC),
-            (len(icmp) >= 8 and icmp[1] != 0, Reason.ICMP_TYPE),
-            (ip.destination not in self._state.echo_vips, Reason.ECHO_UNSERVED),
-            (checksum(icmp) != 0, Reason.ICMP_CSUM),
-            (not within_rate, Reason.ECHO_LIMIT),
-        )
-        for refused, reason in checks:
-            if refused:
-                raise DroppedError(reason)
+        oracle_icmp.check_echo(ip.payload, ip.destination in self._state.echo_vips, within_rate)
         notes = {Note.ECHO_REPLY} | ({Note.TRIMMED} if len(ip.raw) > ip.length else set())
-        unsummed = bytes((_ECHO_REPLY, 0, 0, 0)) + icmp[4:]
-        reply = unsummed[:2] + checksum(unsummed).to_bytes(2, "big") + unsummed[4:]
-        header = ipv4_header(ip.destination, ip.source, ICMP, len(reply), tos=ip.tos)
-        return Outcome(Verdict.TX, _back(frame) + header + reply, notes=frozenset(notes))
-
-    def _quoted_flow(self, ip: Ipv4, notes: set[Note], within_rate: bool) -> FlowKey:
-        icmp = ip.payload
-        if len(icmp) < 8:
-            raise DroppedError(Reason.TRUNC)
-        if icmp[0] not in _ERRORS:
-            raise DroppedError(Reason.ICMP_TYPE)
-        quoted = Ipv4.parse(icmp[8:])
-        if quoted is None or quoted.version != 4 or quoted.header_length < IPV4:
-            raise DroppedError(Reason.ICMP_TRUNC)
-        checks = (
-            (quoted.header_length > IPV4, Reason.ICMP_OPT),
-            (quoted.fragment & 0x1FFF != 0, Reason.ICMP_FRAG),
-            (quoted.source not in self._vips, Reason.ICMP_NOT_OURS),
-            (quoted.source != ip.destination, Reason.ICMP_MISMATCH),
-            (quoted.protocol not in (TCP, UDP), Reason.ICMP_NOT_OURS),
-            (len(icmp) < 8 + IPV4 + 8, Reason.ICMP_TRUNC),
-            (not within_rate, Reason.ICMP_LIMIT),
-        )
-        for refused, reason in checks:
-            if refused:
-                raise DroppedError(reason)
-        notes.add(Note.ICMP_RELAYED)
-        if icmp[:2] == bytes((_UNREACHABLE, _FRAGMENTATION_NEEDED)) and word(icmp, 6) < _SMALL_MTU:
-            notes.add(Note.PTB_SMALL)
-        ports = quoted.raw[IPV4:]
-        return FlowKey(quoted.destination, word(ports, 2), word(ports, 0), quoted.protocol)
+        return Outcome(Verdict.TX, _returned(frame) + oracle_icmp.echo_reply(ip), notes=frozenset(notes))
 
     def _tunnel_error(self, ip: Ipv4) -> tuple[Note, ...]:
         # The host's packet: nothing is checked that its kernel will check.
         icmp = ip.raw[IPV4:]
-        if ip.protocol != ICMP or ip.header_length != IPV4 or ip.fragment or len(icmp) < 8:
+        if ip.protocol != ICMP or ip.header_length != IPV4 or ip.fragment:
             return ()
         quoted = Ipv4.parse(icmp[8:])
         if quoted is None or quoted.version != 4 or quoted.protocol not in TUNNELS:
             return ()
-        if quoted.source not in self._state.outer_source or quoted.destination not in self._by_address:
+        if quoted.source not in self._state.outer_source or quoted.destination not in self._backend_addresses:
             return ()
-        if icmp[:2] == bytes((_UNREACHABLE, _FRAGMENTATION_NEEDED)):
+        if oracle_icmp.is_too_big(icmp):
             return (Note.ENCAP_PTB,)
-        return (Note.ENCAP_UNREACH,) if icmp[0] in (_UNREACHABLE, _TIME_EXCEEDED) else ()
+        unreachable = icmp[0] in (oracle_icmp.UNREACHABLE, oracle_icmp.TIME_EXCEEDED)
+        return (Note.ENCAP_UNREACH,) if unreachable else ()
 
 
-def _refusal(number: int, backend: Backend | None) -> Reason:
-    if number == 0:
-        return Reason.NO_BACKEND
-    if backend is None or number > MAX_BACKENDS:
-        return Reason.TABLE_CORRUPT
-    return Reason.NONE if backend.next_hop else Reason.NEIGH
-
-
-def _read_ports(ip: Ipv4) -> tuple[int, int]:
+def _ports(ip: Ipv4) -> tuple[int, int]:
     segment = ip.payload
     if len(segment) < (20 if ip.protocol == TCP else 8):
         raise DroppedError(Reason.TRUNC)
-    if ip.protocol == Protocol.TCP and not 20 <= (segment[12] >> 4) * 4 <= len(segment):
+    if ip.protocol == TCP and not 20 <= (segment[12] >> 4) * 4 <= len(segment):
         raise DroppedError(Reason.L4)
-    if ip.protocol == Protocol.UDP and not 8 <= word(segment, 4) <= len(segment):
+    if ip.protocol == UDP and not 8 <= word(segment, 4) <= len(segment):
         raise DroppedError(Reason.LEN)
     return word(segment, 0), word(segment, 2)
 
 
-def _too_big(frame: bytes, ip: Ipv4, limit: int, choice: Choice, notes: set[Note], within_rate: bool) -> Outcome:
+def _dropped(frame: bytes, reason: Reason, choice: Choice, *notes: Note) -> Outcome:
+    return Outcome(Verdict.DROP, frame, reason, frozenset(notes), choice)
+
+
+def _too_big(frame: bytes, ip: Ipv4, limit: int, choice: Choice, within_rate: bool) -> Outcome:
     if ip.protocol == ICMP:
-        return Outcome(Verdict.DROP, frame, Reason.TOOBIG, frozenset(notes), choice)
+        return _dropped(frame, Reason.TOOBIG, choice)
     if not within_rate:
-        return Outcome(Verdict.DROP, frame, Reason.TOOBIG, frozenset({*notes, Note.PTB_LIMITED}), choice)
-    quote = ip.packet[: _ERROR_LENGTH - IPV4 - 8]
-    front, back = bytes((_UNREACHABLE, _FRAGMENTATION_NEEDED)), b"\0\0" + limit.to_bytes(2, "big") + quote
-    icmp = front + checksum(front + b"\0\0" + back).to_bytes(2, "big") + back
-    header = ipv4_header(ip.destination, ip.source, ICMP, len(icmp), tos=0xC0, dont_fragment=False)
-    return Outcome(Verdict.TX, _back(frame) + header + icmp, Reason.TOOBIG, frozenset({*notes, Note.PTB_SENT}), choice)
+        return _dropped(frame, Reason.TOOBIG, choice, Note.PTB_LIMITED)
+    answer = _returned(frame) + oracle_icmp.too_big(ip, limit)
+    return Outcome(Verdict.TX, answer, Reason.TOOBIG, frozenset({Note.PTB_SENT}), choice)
 
 
-def _back(frame: bytes) -> bytes:
-    """The Ethernet header that returns a frame to its sender."""
+def _returned(frame: bytes) -> bytes:
+    """The Ethernet header that sends a frame back."""
     return frame[6:12] + frame[:6] + frame[12:ETHERNET]

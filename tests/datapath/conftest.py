@@ -9,7 +9,8 @@ import pytest
 
 from edge.datapath import xdp
 from edge.datapath.bpf_object import BpfObject
-from tests.datapath import kernel
+from tests.datapath import kernel, world
+from tests.datapath.rig import Rig, need_programs
 
 
 @dataclass
@@ -54,3 +55,24 @@ def pair(tiny_object: Path) -> Iterator[Pair]:
 def _need_root() -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root (CAP_SYS_ADMIN, CAP_NET_ADMIN) for network namespaces and BPF")
+
+
+@pytest.fixture(scope="session")
+def forwarder() -> Iterator[Rig]:
+    """The forwarder in the small world of `world.py`, without rate limits."""
+    need_programs()
+    rig = Rig.forwarder(world.TABLE_SIZE)
+    rig.install(world.STATE, world.INTERFACES)
+    rig.remove_pool(world.ABSENT_POOL_INDEX)
+    yield rig
+    rig.close()
+
+
+@pytest.fixture(scope="session")
+def decapsulator() -> Iterator[Rig]:
+    """The decapsulator of `world.py`'s backend."""
+    need_programs()
+    rig = Rig.decapsulator()
+    rig.install_decap(world.DECAP_STATE)
+    yield rig
+    rig.close()

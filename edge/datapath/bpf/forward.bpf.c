@@ -14,7 +14,8 @@ struct request {
 	struct flow flow;
 	struct inner inner;
 	__u32 vip_flags;
-	int is_error; /* the packet is an ICMP error about the flow */
+	int is_error;  /* the packet is an ICMP error about the flow */
+	int small_mtu; /* and says that hardly anything gets through */
 };
 
 static __always_inline const struct forward_directory *current_directory(void)
@@ -83,7 +84,7 @@ static __always_inline int read_icmp(struct xdp_md *ctx, struct totals *t, const
 {
 	const struct icmphdr *icmp = take(c, sizeof(*icmp));
 	struct flow quoted = {};
-	int outcome;
+	int small_mtu = 0, outcome;
 
 	if (!icmp || r->inner.length < sizeof(struct iphdr) + sizeof(*icmp))
 		return REASON_TRUNC;
@@ -95,9 +96,10 @@ static __always_inline int read_icmp(struct xdp_md *ctx, struct totals *t, const
 	case ICMP_UNREACHABLE:
 	case ICMP_TIME_EXCEEDED:
 	case ICMP_PARAMETER_PROBLEM:
-		outcome = quoted_flow(ctx, t, dir, r->vip_flags, &quoted);
+		outcome = quoted_flow(ctx, dir, &quoted, &small_mtu);
 		r->flow = quoted;
 		r->is_error = 1;
+		r->small_mtu = small_mtu;
 		return outcome;
 	default:
 		return REASON_ICMP_TYPE;
@@ -168,9 +170,16 @@ static __always_inline int forward_flow(struct xdp_md *ctx, struct totals *t, co
 		return REASON_NEIGH;
 	if (r->inner.length > backend->limit)
 		return refuse_too_big(ctx, t, dir, backend->limit, !r->is_error);
+	if (r->is_error && !may_relay(dir, r->vip_flags))
+		return REASON_ICMP_LIMIT;
 	outcome = send_to(ctx, t, dir, backend, &r->inner, hash);
-	if (outcome >= PASS)
-		count_sent(service.id, id);
+	if (outcome < PASS)
+		return outcome;
+	count_sent(service.id, id);
+	if (r->is_error)
+		take_note(t, NOTE_ICMP_RELAYED);
+	if (r->small_mtu)
+		take_note(t, NOTE_PTB_SMALL);
 	return outcome;
 }
 

@@ -83,15 +83,14 @@ static __always_inline int read_quote(struct cursor *c, const struct forward_dir
 	return GO_ON;
 }
 
-/* Find the flow that an ICMP error is about. */
-static __noinline int quoted_flow(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir,
-				  __u32 vip_flags, struct flow *flow)
+/* Find the flow that an ICMP error is about, and whether it tells of a path that is hardly believable. */
+static __noinline int quoted_flow(struct xdp_md *ctx, const struct forward_directory *dir, struct flow *flow,
+				  int *small_mtu)
 {
 	struct cursor c = cursor_of(ctx);
 	const struct iphdr *ip;
 	const struct icmphdr *icmp;
-	__u32 room, limiter = LIMITER_ERRORS + (vip_flags & VIP_INDEX_MASK);
-	int outcome;
+	__u32 room;
 
 	if (!take(&c, sizeof(struct ethhdr)))
 		return REASON_TRUNC;
@@ -102,16 +101,17 @@ static __noinline int quoted_flow(struct xdp_md *ctx, struct totals *t, const st
 	room = bpf_ntohs(ip->tot_len) - sizeof(*ip);
 	if (!icmp || room < sizeof(*icmp))
 		return REASON_TRUNC;
-	outcome = read_quote(&c, dir, bpf_ntohl(ip->daddr), room - sizeof(*icmp), flow);
-	if (outcome != GO_ON)
-		return outcome;
-	if (!within_rate(limiter, &dir->settings.rates[LIMITER_ERRORS]))
-		return REASON_ICMP_LIMIT;
-	take_note(t, NOTE_ICMP_RELAYED);
-	if (icmp->type == ICMP_UNREACHABLE && icmp->code == ICMP_CODE_TOO_BIG &&
-	    bpf_ntohs(icmp->mtu) < SMALL_MTU)
-		take_note(t, NOTE_PTB_SMALL);
-	return GO_ON;
+	*small_mtu = icmp->type == ICMP_UNREACHABLE && icmp->code == ICMP_CODE_TOO_BIG &&
+		     bpf_ntohs(icmp->mtu) < SMALL_MTU;
+	return read_quote(&c, dir, bpf_ntohl(ip->daddr), room - sizeof(*icmp), flow);
+}
+
+/* Each VIP has its own rate of relayed errors, so that a flood to one does not silence the others. */
+static __noinline int may_relay(const struct forward_directory *dir, __u32 vip_flags)
+{
+	__u32 limiter = LIMITER_ERRORS + (vip_flags & VIP_INDEX_MASK);
+
+	return within_rate(limiter, &dir->settings.rates[LIMITER_ERRORS]);
 }
 
 /* Whether `length` bytes at `offset` of the packet sum to 0xffff. Slow: copies them. */
