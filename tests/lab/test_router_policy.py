@@ -1,0 +1,250 @@
+"""The rendered routers as they run: FRR in the lab's own nodes, and edges that behave or do not.
+
+The edges and backends of the shipped topology are replaced by idle nodes; a test speaks BGP in an edge's place. What a
+router believes is asked from its kernel.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+
+from lab.addressing import LabPlan, Role
+from lab.netns import NetnsRuntime
+from lab.routes import RouteWatch
+from lab.topology_model import Healthcheck, Topology
+from tests.lab.bgp_speaker import GRACEFUL_SHUTDOWN, Speaker
+from tests.lab.two_site import two_site, two_site_plan
+
+pytestmark = pytest.mark.lab
+
+WEB, ECHO = "203.0.113.10/32", "203.0.113.11/32"
+SPEAKING = [node.name for node in two_site_plan().nodes.values() if node.role in (Role.ROUTER, Role.CLIENT)]
+ADDRESSES_ONLY = (
+    "until [ $(ls -d /sys/class/net/eth* | wc -l) -ge $CLAB_INTFS ]; do sleep 0.02; done 2>/dev/null; "
+    "ip -force -batch /etc/fairhop/net.batch && touch /run/up && exec sleep infinity"
+)
+UP = Healthcheck(("CMD", "test", "-e", "/run/up"))
+Sessions = dict[tuple[str, str], Speaker]
+
+
+def idle_edges(topology: Topology) -> Topology:
+    """The shipped lab under another name, with edges and backends that only have addresses."""
+    quiet = {
+        name: node if name in SPEAKING else replace(node, command=("sh", "-c", ADDRESSES_ONLY), healthcheck=UP)
+        for name, node in topology.nodes.items()
+    }
+    return replace(topology, name="policy", prefix="fh-ren", nodes=quiet)
+
+
+class Lab:
+    """The running routers, and what their kernels do with the VIPs."""
+
+    def __init__(self, runtime: NetnsRuntime, watch: RouteWatch, plan: LabPlan) -> None:
+        self.runtime, self.watch, self.plan = runtime, watch, plan
+        self._names = {str(i.address.ip): node.name for node in plan.nodes.values() for i in node.interfaces}
+
+    def towards(self, node: str, prefix: str = WEB) -> set[str]:
+        """The nodes that `node` sends the prefix to."""
+        hops = self.watch.snapshot()[node].get(IPv4Network(prefix), ())
+        return {self._names[hop.gateway] for hop in hops}
+
+    def routes(self, node: str) -> str:
+        """All that a node's kernel learned by BGP, as text."""
+        return self.runtime.exec(node, ["ip", "route", "show", "proto", "bgp"]).stdout
+
+    def becomes(self, within: float, **wanted: set[str]) -> float:
+        """Seconds until each node (with _ for -) sends WEB to the wanted ones; fails after `within`."""
+        began = time.monotonic()
+        return eventually(
+            lambda: all(self.towards(name.replace("_", "-")) == hops for name, hops in wanted.items()),
+            within,
+            lambda: str({name: self.towards(name.replace("_", "-")) for name in wanted}),
+            began,
+        )
+
+    def connect(self, edge: str, router: str, *, restarts: bool = False) -> Speaker:
+        """A session in the place of an edge; a router may still be taking leave of the one before."""
+        node = self.plan.nodes[edge]
+        interface = next(i for i in node.interfaces if i.peer == router)
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            address, peer = interface.address.ip, interface.peer_address
+            speaker = Speaker(self.runtime.netns(edge), address, peer, node.asn, restarts=restarts)
+            if speaker.established(1.0):
+                return speaker
+            speaker.close()
+        pytest.fail(f"{router} takes no session from {edge}")
+
+    def last_change(self, since: float) -> float:
+        change = self.watch.last_change(since)
+        return change.time - since if change else 0.0
+
+
+def eventually(what: Callable[[], bool], within: float, found: Callable[[], str], began: float) -> float:
+    while not what():
+        assert time.monotonic() - began < within, f"not within {within} s; found {found()}"
+        time.sleep(0.01)
+    return time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: it makes network namespaces")
+    if not Path("/usr/lib/frr/bgpd").exists():
+        pytest.skip("needs FRR: /usr/lib/frr/bgpd is missing (apt install frr)")
+    with NetnsRuntime(idle_edges(two_site())) as runtime:
+        runtime.deploy(lambda _: None)
+        prefixes = [IPv4Network(WEB), IPv4Network(ECHO)]
+        with RouteWatch({name: runtime.netns(name) for name in SPEAKING}, prefixes) as watch:
+            yield Lab(runtime, watch, two_site_plan())
+
+
+@pytest.fixture
+def edges(lab: Lab) -> Iterator[Sessions]:
+    """All four edges announce both VIPs to both of their routers, and every router has settled."""
+    with ExitStack() as stack:
+        sessions = {
+            (edge.name, interface.peer): stack.enter_context(lab.connect(edge.name, interface.peer))
+            for edge in lab.plan.having(Role.EDGE)
+            for interface in edge.interfaces
+        }
+        for session in sessions.values():
+            session.announce(WEB, ECHO)
+        both_a, both_b = {"a-e1", "a-e2"}, {"b-e1", "b-e2"}
+        lab.becomes(10, a_r1=both_a, a_r2=both_a, b_r1=both_b, b_r2=both_b, transit={"a-r1"})
+        lab.becomes(10, client_a={"a-r1", "a-r2"}, client_b={"b-r1", "b-r2"})
+        yield sessions
+
+
+def of_edge(sessions: Sessions, edge: str) -> list[Speaker]:
+    return [session for (name, _), session in sessions.items() if name == edge]
+
+
+def test_both_vips_balance_over_both_edges_and_an_edge_is_told_nothing(lab: Lab, edges: Sessions) -> None:
+    for site in "ab":
+        for router in (f"{site}-r1", f"{site}-r2"):
+            assert lab.towards(router, ECHO) == {f"{site}-e1", f"{site}-e2"}
+    assert [session.prefixes_learned() for session in edges.values()] == [0] * 8
+
+
+def test_every_speaker_reaches_every_backend_and_client(lab: Lab, edges: Sessions) -> None:
+    ends = [*lab.plan.having(Role.BACKEND), *lab.plan.having(Role.EDGE)]
+    for name in SPEAKING:
+        for address in [str(end.address) for end in ends] + [
+            str(c.client_address) for c in lab.plan.having(Role.CLIENT)
+        ]:
+            found = lab.runtime.exec(name, ["ip", "route", "get", address])
+            assert found.returncode == 0, f"{name} has no route to {address}"
+    source = str(lab.plan.nodes["client-a"].client_address)
+    assert f"src {source}" in lab.runtime.exec("client-a", ["ip", "route", "get", "203.0.113.10"]).stdout
+
+
+def test_a_drained_edge_leaves_the_set_before_it_withdraws(lab: Lab, edges: Sessions) -> None:
+    began = time.monotonic()
+    for session in of_edge(edges, "a-e1"):
+        session.announce(WEB, ECHO, communities=[GRACEFUL_SHUTDOWN])
+    lab.becomes(1, a_r1={"a-e2"}, a_r2={"a-e2"})
+    assert lab.last_change(began) < 0.5
+    withdrawn = time.monotonic()
+    for session in of_edge(edges, "a-e1"):
+        session.withdraw(WEB, ECHO)
+    time.sleep(0.3)
+    assert lab.watch.events(withdrawn) == [], "the withdrawal itself moves nothing"
+
+
+def test_a_drained_site_hands_over_before_it_lets_go(lab: Lab, edges: Sessions) -> None:
+    began = time.monotonic()
+    for session in (*of_edge(edges, "a-e1"), *of_edge(edges, "a-e2")):
+        session.announce(WEB, ECHO, communities=[GRACEFUL_SHUTDOWN])
+    lab.becomes(2, a_r1={"transit"}, a_r2={"transit"}, transit={"b-r1"}, client_a={"a-r1", "a-r2"})
+    assert lab.last_change(began) < 1.0
+    events = lab.watch.events(began)
+    assert all(event.hops for event in events), "no router was ever without a route"
+    sent = {event.router: {lab._names[hop.gateway] for hop in event.hops} for event in events}
+    assert not {"a-r1", "a-r2"} & (sent.get("a-r1", set()) | sent.get("a-r2", set())), (
+        "nor at the other one of its site"
+    )
+    site_b = {event.router for event in events} & {"b-r1", "b-r2"}
+    assert not site_b, "the serving site has nothing to change"
+
+
+def test_the_other_site_drains_and_returns_alike(lab: Lab, edges: Sessions) -> None:
+    sessions = [*of_edge(edges, "b-e1"), *of_edge(edges, "b-e2")]
+    began = time.monotonic()
+    for session in sessions:
+        session.announce(WEB, ECHO, communities=[GRACEFUL_SHUTDOWN])
+    lab.becomes(2, b_r1={"transit"}, b_r2={"transit"}, transit={"a-r1"})
+    for session in sessions:
+        session.announce(WEB, ECHO)
+    lab.becomes(2, b_r1={"b-e1", "b-e2"}, b_r2={"b-e1", "b-e2"})
+    assert all(event.hops for event in lab.watch.events(began))
+
+
+def test_a_closed_session_is_gone_at_once_even_if_its_speaker_promised_to_restart(lab: Lab, edges: Sessions) -> None:
+    edges["a-e1", "a-r1"].close()
+    lab.becomes(1, a_r1={"a-e2"})
+    with lab.connect("a-e1", "a-r1", restarts=True) as session:
+        session.announce(WEB, ECHO)
+        lab.becomes(2, a_r1={"a-e1", "a-e2"})
+    lab.becomes(1, a_r1={"a-e2"})
+
+
+@pytest.mark.parametrize(
+    "prefix", ["0.0.0.0/0", "203.0.113.0/24", "203.0.113.12/32", "10.0.9.0/31", "10.255.0.1/32", "198.51.100.11/32"]
+)
+def test_an_edge_can_bring_in_no_prefix_but_its_vips(lab: Lab, edges: Sessions, prefix: str) -> None:
+    before = lab.routes("a-r1"), lab.routes("transit")
+    edges["a-e1", "a-r1"].announce(prefix)
+    time.sleep(0.3)
+    assert (lab.routes("a-r1"), lab.routes("transit")) == before
+
+
+@pytest.mark.parametrize("path", [[65110, 65000], [65210], [65110, 64512, 65110]])
+def test_an_edge_can_bring_in_no_path_but_its_own(lab: Lab, edges: Sessions, path: list[int]) -> None:
+    edges["a-e1", "a-r1"].announce(WEB, path=path)
+    lab.becomes(1, a_r1={"a-e2"})
+
+
+def test_an_edge_can_name_no_next_hop_but_itself(lab: Lab, edges: Sessions) -> None:
+    edges["a-e1", "a-r1"].announce(WEB, next_hop="10.0.9.1")
+    time.sleep(0.3)
+    assert lab.towards("a-r1") == {"a-e1", "a-e2"}
+
+
+def test_of_an_edges_communities_only_graceful_shutdown_goes_further(lab: Lab, edges: Sessions) -> None:
+    sent = [GRACEFUL_SHUTDOWN, (65535, 666), (65000, 1), (65535, 65281)]
+    for session in (*of_edge(edges, "a-e1"), *of_edge(edges, "a-e2")):
+        session.announce(WEB, communities=sent)
+    lab.becomes(2, a_r1={"transit"}, a_r2={"transit"})
+    shown = lab.runtime.exec("a-r1", ["vtysh", "-c", "show bgp ipv4 unicast 203.0.113.10/32"]).stdout
+    assert {line.strip() for line in shown.splitlines() if "Community:" in line} == {"Community: graceful-shutdown"}
+
+
+def test_an_edge_that_announces_the_world_is_cut_off_alone(lab: Lab, edges: Sessions) -> None:
+    flooding = edges["b-e1", "b-r1"]
+    flooding.announce(*[f"192.0.2.{number}/32" for number in range(100)])
+    flooding.announce(WEB)
+    assert flooding.closed.wait(3)
+    assert flooding.notifications() == [(6, 1)]
+    lab.becomes(1, b_r1={"b-e2"}, b_r2={"b-e1", "b-e2"})
+    lab.runtime.exec("b-r1", ["vtysh", "-c", "clear bgp ipv4 unicast 10.0.15.1"])
+
+
+def test_a_client_can_announce_its_own_address_alone(lab: Lab, edges: Sessions) -> None:
+    say = "configure terminal|route-map OWN permit 20|exit|router bgp 65301|address-family ipv4 unicast"
+    lines = [word for line in say.split("|") for word in ("-c", line)]
+    before = lab.routes("a-r1")
+    for verb in ("network", "no network"):
+        done = lab.runtime.exec(
+            "client-a", ["vtysh", *lines, "-c", f"{verb} 10.0.12.0/31", "-c", f"{verb} 10.0.13.0/31"]
+        )
+        assert done.returncode == 0, done.stderr
+        time.sleep(0.5)
+        assert lab.routes("a-r1") == before
