@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 PREFIX = "fh-bpf-"
 CLONE_NEWNET = 0x40000000
@@ -98,6 +99,8 @@ class Namespace:
     def __post_init__(self) -> None:
         ip("netns", "add", self.name)
         ip("-n", self.name, "link", "set", "lo", "up")
+        with self.inside():  # its neighbour discovery would be counted with the test's own packets
+            Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
 
     @property
     def path(self) -> Path:
@@ -170,7 +173,7 @@ class Stream:
         self.sent = 0
         self.returned: set[int] = set()
 
-    def __enter__(self) -> "Stream":
+    def __enter__(self) -> Self:
         self._receiver.start()
         self._sender.start()
         return self

@@ -1,10 +1,15 @@
-"""A process that owns a pinned program, for tests that kill it: `python -m tests.datapath.owner PINS OBJECT VALUE`."""
+"""Processes that own a pinned program, for tests that kill them.
 
+`python -m tests.datapath.owner tiny PINS OBJECT VALUE`, or `... forwarder PINS` with a pickled state on stdin.
+"""
+
+import pickle
 import struct
 import sys
 import time
 from pathlib import Path
 
+from edge.datapath.forwarder import Forwarder
 from edge.datapath.pinned import AUTO, Blueprint, PinnedProgram
 
 MAPS = ("config", "counters", "tables")
@@ -19,10 +24,23 @@ def configure(pinned: PinnedProgram, value: int) -> None:
     pinned.live.maps["config"].update(struct.pack("=I", 0), struct.pack("=I", value))
 
 
-if __name__ == "__main__":
-    owned = PinnedProgram(Path(sys.argv[1]), ["e0"], AUTO, blueprint(Path(sys.argv[2])))
-    configure(owned, int(sys.argv[3]))
+def own_tiny(pins: Path, path: Path, value: int) -> PinnedProgram:
+    owned = PinnedProgram(pins, ["e0"], AUTO, blueprint(path))
+    configure(owned, value)
     if owned.staged:
         owned.commit()
+    return owned
+
+
+def own_forwarder(pins: Path) -> Forwarder:
+    state = pickle.load(sys.stdin.buffer)
+    owned = Forwarder.open(pins, ["e0"], AUTO, state.table_size)
+    owned.apply(state)
+    return owned
+
+
+if __name__ == "__main__":
+    kind, pin_dir, *rest = sys.argv[1:]
+    held = own_tiny(Path(pin_dir), Path(rest[0]), int(rest[1])) if kind == "tiny" else own_forwarder(Path(pin_dir))
     print("ready", flush=True)
     time.sleep(60)

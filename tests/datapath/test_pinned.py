@@ -47,7 +47,7 @@ def answer(pair: Pair) -> int | None:
 
 @contextmanager
 def owner(pair: Pair, pin_dir: Path, tiny_object: Path, value: int) -> Iterator["subprocess.Popen[str]"]:
-    command = [sys.executable, "-m", "tests.datapath.owner", str(pin_dir), str(tiny_object), str(value)]
+    command = [sys.executable, "-m", "tests.datapath.owner", "tiny", str(pin_dir), str(tiny_object), str(value)]
     with pair.edge.inside(), subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
