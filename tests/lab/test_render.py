@@ -180,3 +180,15 @@ def test_transit_has_one_exit_for_a_vip_and_site_routers_balance() -> None:
     for router in ROUTERS:
         paths = re.findall(r"^  maximum-paths (\d+)$", file_of(router, "frr.conf"), re.M)
         assert paths == (["16"] if router.site else ["1"])
+
+
+def test_the_documented_addresses_are_the_planned_ones() -> None:
+    text = (FILE.parents[1] / "docs" / "lab.md").read_text()
+    rows = [
+        line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ") and " | eth" not in line
+    ]
+    found = {row[0]: (row[1], row[2], re.findall(r"([\d.]+) \(", row[4])) for row in rows if len(row) == 5}
+    assert found == {
+        name: (node.role.value, str(node.asn or "-"), [str(interface.address.ip) for interface in node.interfaces])
+        for name, node in two_site_plan().nodes.items()
+    }
