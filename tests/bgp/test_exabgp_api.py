@@ -1,0 +1,89 @@
+"""The text API: what goes out is known to the last character, what comes in never raises."""
+
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgp import exabgp_api as api
+from bgp.rib import Change
+from bgp.route import GRACEFUL_SHUTDOWN, Route
+
+VIP = IPv4Network("203.0.113.10/32")
+UP = (
+    b'{ "exabgp": "5.0.0", "time": 1795227409.7391286, "host" : "vm", "pid" : 18608, "ppid" : 18607, "counter": 2, '
+    b'"type": "state", "neighbor": { "address": { "local": "127.0.0.78", "peer": "127.0.0.77" }, "asn": { '
+    b'"local": 65110, "peer": 65101 }, "router-id": "1.1.1.1" , "state": "up" } }'
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (Change(VIP, Route(VIP), None), b"announce route 203.0.113.10/32 next-hop self\n"),
+        (Change(VIP, Route(VIP, med=0), None), b"announce route 203.0.113.10/32 next-hop self med 0\n"),
+        (
+            Change(VIP, Route(VIP, med=9, communities=("65110:2", GRACEFUL_SHUTDOWN, "65110:10")), None),
+            b"announce route 203.0.113.10/32 next-hop self med 9 community [ 65110:2 65110:10 65535:0 ]\n",
+        ),
+        (Change(VIP, None, None), b"withdraw route 203.0.113.10/32 next-hop self\n"),
+        (Change(VIP, None, Route(VIP, med=9)), b"withdraw route 203.0.113.10/32 next-hop self med 9\n"),
+    ],
+)
+def test_commands(change: Change, line: bytes) -> None:
+    assert api.encode(change) == line
+
+
+def test_no_command_holds_the_word_that_stops_exabgp() -> None:
+    assert b"shutdown" not in api.encode(Change(VIP, Route(VIP, communities=(GRACEFUL_SHUTDOWN,)), None))
+
+
+@pytest.mark.parametrize("smuggled", ["65535:0 ]\nshutdown", "65535:0\r", "65535:0\0", "65535:0;", "65535:0\x1b"])
+def test_a_value_that_got_past_the_route_is_refused_here(smuggled: str) -> None:
+    route = Route(VIP)
+    object.__setattr__(route, "communities", (smuggled,))
+    with pytest.raises(api.CommandError, match="expected only lower case letters"):
+        api.encode(Change(VIP, route, None))
+
+
+@pytest.mark.parametrize(
+    ("line", "event"),
+    [
+        (b"done", api.Done()),
+        (b"error", api.Refused()),
+        (UP, api.PeerChange(IPv4Address("127.0.0.77"), True, "")),
+        (
+            UP.replace(b'"up"', b'"down", "reason": "closing connection"'),
+            api.PeerChange(IPv4Address("127.0.0.77"), False, "closing connection"),
+        ),
+        (UP.replace(b'"up"', b'"connected"'), api.Other()),
+        (b'{ "exabgp": "5.0.0", "type": "notification", "notification": "shutdown" }', api.Other()),
+        (
+            b'[{"state": "down", "fsm": "ESTABLISHED", "peer": {"address": "10.0.5.0"}},'
+            b' {"state": "down", "fsm": "ACTIVE", "peer": {"address": "10.0.6.0"}}]',
+            api.Neighbors(((IPv4Address("10.0.5.0"), True), (IPv4Address("10.0.6.0"), False))),
+        ),
+        (b"shutdown in progress", api.Other()),
+        (b"[" * 100_000, api.Other()),
+        (b"", api.Other()),
+    ],
+)
+def test_answers_and_events(line: bytes, event: api.Event) -> None:
+    assert api.decode(line) == event
+
+
+@given(st.binary() | st.builds(lambda cut: UP[:cut], st.integers(0, len(UP))))
+def test_no_line_raises(line: bytes) -> None:
+    api.decode(line)
+    api.decode(b"{" + line)
+
+
+def test_the_limit_counts_from_the_last_progress() -> None:
+    clock = api.AckClock(2.0)
+    assert clock.next_deadline() is None and not clock.overdue(1e9)
+    clock.sent(2, 10.0)
+    assert not clock.overdue(11.9) and clock.overdue(12.0)
+    assert clock.answered(11.9) and clock.next_deadline() == pytest.approx(13.9)
+    assert clock.answered(12.0) and clock.owed == 0 and not clock.overdue(1e9)
+    assert not clock.answered(12.0), "an answer to nothing must be noticed"

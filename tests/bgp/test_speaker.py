@@ -1,0 +1,243 @@
+"""The speaker with the real ExaBGP and relay, towards routers small enough to need no namespace and no root."""
+
+import asyncio
+import contextlib
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pytest
+
+from bgp.exabgp_conf import PeerConfig, SpeakerConfig
+from bgp.process import Identity, load_identity, save_identity, start_ticks
+from bgp.report import Event
+from bgp.route import GRACEFUL_SHUTDOWN, Route
+from bgp.speaker import Speaker
+from tests.bgp.conftest import announcer_user
+from tests.bgp.router import Router
+
+VIP, OTHER = IPv4Network("203.0.113.10/32"), IPv4Network("203.0.113.11/32")
+GSHUT = Route(VIP, communities=(GRACEFUL_SHUTDOWN,))
+
+
+@pytest.fixture
+def run_dir() -> Iterator[Path]:
+    """A directory that the announcer's account can reach, which pytest's own is not."""
+    directory = Path(tempfile.mkdtemp(prefix="fh-bgp-"))
+    directory.chmod(0o755)
+    yield directory / "bgp"
+    shutil.rmtree(directory)
+
+
+class Bench:
+    """Two routers and a node's announcer with a beating heart."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.routers = [Router("127.0.77.1", 65101), Router("127.0.77.2", 65102)]
+        self.events: list[Event] = []
+        self.beating = True
+
+    def speaker(self, lease: float = 2.0, prefixes: tuple[IPv4Network, ...] = (VIP, OTHER)) -> Speaker:
+        local = IPv4Address("127.0.77.9")
+        peers = tuple(
+            PeerConfig(f"r{n}", IPv4Address(router.address), router.asn, local, port=router.port)
+            for n, router in enumerate(self.routers, 1)
+        )
+        config = SpeakerConfig(65110, local, peers, prefixes, lease=lease, user=announcer_user())
+        return Speaker(config, self.run_dir, self.events.append)
+
+    @contextlib.asynccontextmanager
+    async def running(self, lease: float = 2.0) -> AsyncIterator[Speaker]:
+        for router in self.routers:
+            await router.start()
+        speaker = self.speaker(lease)
+        await speaker.start()
+        beat = asyncio.create_task(self.beat(speaker))
+        try:
+            await self.until(lambda: all(router.established for router in self.routers), 10)
+            yield speaker
+        finally:
+            beat.cancel()
+            await speaker.stop()
+            for router in self.routers:
+                await router.stop()
+
+    async def beat(self, speaker: Speaker) -> None:
+        while True:
+            if self.beating:
+                speaker.heartbeat()
+            await asyncio.sleep(0.05)
+
+    async def until(self, what: Callable[[], object], limit: float) -> float:
+        began = time.monotonic()
+        while not what():
+            assert time.monotonic() - began < limit, f"not within {limit} s; events: {self.events}"
+            await asyncio.sleep(0.01)
+        return time.monotonic() - began
+
+    def tables(self) -> list[dict[IPv4Network, tuple[str, ...]]]:
+        return [{p: learned.communities for p, learned in router.table.items()} for router in self.routers]
+
+
+def play(bench: Bench, story: Callable[[Speaker], Coroutine[None, None, None]], lease: float = 2.0) -> None:
+    async def main() -> None:
+        async with bench.running(lease) as speaker:
+            await story(speaker)
+
+    asyncio.run(main())
+
+
+def test_quick_changes_of_mind_end_where_the_last_one_was(run_dir: Path) -> None:
+    bench = Bench(run_dir)
+    dice = random.Random(7)
+
+    async def story(speaker: Speaker) -> None:
+        for _ in range(15):
+            for _ in range(dice.randint(2, 6)):
+                route = dice.choice([None, Route(VIP), GSHUT, Route(VIP, med=50)])
+                speaker.declare({VIP: route, OTHER: dice.choice([None, Route(OTHER)])})
+                await asyncio.sleep(dice.choice([0, 0.0005, 0.003, 0.02]))
+            last = dice.choice([None, None, GSHUT, Route(VIP)])
+            speaker.declare({VIP: last})
+            assert await speaker.applied(3)
+            expected = {} if last is None else {VIP: last.communities}
+            await bench.until(lambda want=expected: bench.tables() == [want, want], 1)  # type: ignore[misc]
+            await asyncio.sleep(0.05)
+            assert bench.tables() == [expected, expected]
+
+    play(bench, story)
+
+
+def test_a_router_that_returns_is_not_told_what_was_withdrawn_meanwhile(run_dir: Path) -> None:
+    bench = Bench(run_dir)
+
+    async def story(speaker: Speaker) -> None:
+        away, other = bench.routers
+        speaker.declare({VIP: Route(VIP)})
+        await bench.until(lambda: VIP in away.table and VIP in other.table, 3)
+        await away.stop()
+        for route in (None, Route(VIP), GSHUT, None):
+            speaker.declare({VIP: route, OTHER: Route(OTHER)})
+            assert await speaker.applied(3)
+        await away.start()
+        await bench.until(lambda: OTHER in away.table, 10)
+        await asyncio.sleep(0.3)
+        assert bench.tables() == [{OTHER: ()}, {OTHER: ()}]
+
+    play(bench, story)
+
+
+def test_the_snapshot_tells_sessions_prefixes_and_processes(run_dir: Path) -> None:
+    bench = Bench(run_dir)
+
+    async def story(speaker: Speaker) -> None:
+        speaker.declare({VIP: GSHUT})
+        assert await speaker.applied(3)
+        state = speaker.state()
+        assert (state.phase.value, state.deaths, state.converged) == ("running", 0, True)
+        assert state.prefixes[VIP].applied and state.prefixes[VIP].acked == GSHUT
+        assert state.prefixes[OTHER].applied and state.prefixes[OTHER].wanted is None
+        assert [(peer.name, peer.asn, peer.up) for peer in state.peers] == [("r1", 65101, True), ("r2", 65102, True)]
+        await bench.routers[0].stop()
+        await bench.until(lambda: [peer.up for peer in speaker.state().peers] == [False, True], 3)
+        assert Event("peer r1", "up", "down", speaker.state().peers[0].reason) in bench.events
+
+    play(bench, story)
+
+
+def test_a_hung_work_loop_loses_its_leases_although_the_loop_of_asyncio_runs(run_dir: Path) -> None:
+    bench = Bench(run_dir)
+
+    async def story(speaker: Speaker) -> None:
+        speaker.declare({VIP: Route(VIP)})
+        await bench.until(lambda: bench.tables() == [{VIP: ()}, {VIP: ()}], 3)
+        bench.beating = False
+        await bench.until(lambda: bench.tables() == [{}, {}], 1.5)
+        pid = speaker.state().relay_pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)  # a relay that comes back must not get a lease from a hung loop
+        await bench.until(lambda: speaker.state().relay_pid not in (None, pid), 5)
+        await asyncio.sleep(0.5)
+        assert bench.tables() == [{}, {}]
+        bench.beating = True
+        await bench.until(lambda: bench.tables() == [{VIP: ()}, {VIP: ()}], 3)
+
+    play(bench, story, lease=0.6)
+
+
+def test_an_exabgp_with_another_configuration_is_ended_and_not_adopted(run_dir: Path) -> None:
+    bench = Bench(run_dir)
+
+    async def main() -> None:
+        for router in bench.routers:
+            await router.start()
+        first = bench.speaker()
+        await first.start()
+        first.declare({VIP: Route(VIP)})
+        await bench.until(lambda: bench.tables() == [{VIP: ()}, {VIP: ()}], 10)
+        old = first.state().exabgp_pid
+        assert old is not None
+        await first.stop(withdraw=False)
+        assert start_ticks(old) is not None and bench.tables() == [{VIP: ()}, {VIP: ()}]
+        second = bench.speaker(prefixes=(VIP,))
+        await second.start()
+        assert start_ticks(old) is None and second.state().exabgp_pid != old
+        await second.stop()
+        for router in bench.routers:
+            await router.stop()
+
+    asyncio.run(main())
+
+
+def test_a_process_that_only_has_the_number_of_an_earlier_one_is_left_alone(run_dir: Path) -> None:
+    bench = Bench(run_dir)
+    run_dir.mkdir()
+    ticks = start_ticks(os.getpid())
+    assert ticks is not None
+    save_identity(run_dir / "exabgp.pid", Identity(os.getpid(), ticks - 1, "of another machine's life"))
+
+    async def story(speaker: Speaker) -> None:
+        identity = load_identity(run_dir / "exabgp.pid")
+        assert identity is not None and identity.pid == speaker.state().exabgp_pid != os.getpid()
+
+    play(bench, story)
+
+
+def test_what_keeps_exabgp_from_starting_is_in_the_reason(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(run_dir)
+    monkeypatch.setattr("sys.executable", "/nonexistent/python")
+
+    async def main() -> None:
+        for router in bench.routers:
+            await router.start()
+        speaker = bench.speaker()
+        await speaker.start()
+        await bench.until(lambda: speaker.state().deaths > 0, 5)
+        await speaker.stop()
+        for router in bench.routers:
+            await router.stop()
+
+    asyncio.run(main())
+    assert any("/nonexistent/python" in event.reason for event in bench.events), bench.events
+
+
+def test_a_stranger_on_the_relay_s_socket_is_hung_up_on(run_dir: Path) -> None:
+    bench = Bench(run_dir)
+
+    async def story(speaker: Speaker) -> None:
+        relay = speaker.state().relay_pid
+        reader, writer = await asyncio.open_unix_connection(str(run_dir / "relay.sock"))
+        writer.write(b'{"type":"state"}\n')
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), 2) == b""
+        writer.close()
+        assert speaker.state().relay_pid == relay
+
+    play(bench, story)

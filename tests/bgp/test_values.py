@@ -1,0 +1,154 @@
+"""Routes, leases and the lines between daemon and relay: what is valid, and that a bad one is refused whole."""
+
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgp.lease import LEASE_MAX, LeaseTable
+from bgp.report import Event, changes, word
+from bgp.rib import UNKNOWN, PrefixView
+from bgp.route import Route, RouteError, from_plain, parse_prefix, to_plain
+from bgp.wire import (
+    LINE_MAX,
+    Declare,
+    LineBuffer,
+    PeerView,
+    State,
+    WireError,
+    decode_declare,
+    decode_state,
+    encode_declare,
+    encode_state,
+)
+
+VIP, OTHER = IPv4Network("203.0.113.10/32"), IPv4Network("203.0.113.11/32")
+COMMUNITY = st.builds(lambda a, b: f"{a}:{b}", st.integers(0, 65535), st.integers(0, 65535))
+ROUTES = st.builds(
+    Route,
+    st.sampled_from([VIP, OTHER]),
+    med=st.none() | st.integers(0, 2**32 - 1),
+    communities=st.lists(COMMUNITY, max_size=4).map(tuple),
+)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("med", -1, "from 0 to 4294967295"),
+        ("med", 2**32, "from 0 to 4294967295"),
+        ("med", True, "from 0 to 4294967295"),
+        ("communities", ("65536:0",), "each 0 to 65535"),
+        ("communities", ("graceful-shutdown",), "each 0 to 65535"),
+        ("communities", ("1:2\nshutdown",), "each 0 to 65535"),
+        ("communities", ("01:2",), "each 0 to 65535"),
+        ("communities", (7,), "each 0 to 65535"),
+        ("next_hop", "192.0.2.1", "expected 'self'"),
+    ],
+)
+def test_a_wrong_route_does_not_come_to_be(field: str, value: object, expected: str) -> None:
+    with pytest.raises(RouteError, match=f"203.0.113.10/32: .*{expected}"):
+        Route(**{"prefix": VIP, field: value})  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_communities_are_a_set() -> None:
+    assert Route(VIP, communities=("9:1", "10:1", "9:1")) == Route(VIP, communities=("10:1", "9:1"))
+
+
+@pytest.mark.parametrize("text", ["203.0.113.10", "203.0.113.10/24", "203.0.113.10/33", "2001:db8::/64", "", None, 7])
+def test_prefixes_are_exact(text: object) -> None:
+    with pytest.raises(RouteError, match="expected an IPv4 prefix"):
+        parse_prefix(text)
+
+
+@given(ROUTES)
+def test_routes_survive_the_wire(route: Route) -> None:
+    assert from_plain(route.prefix, to_plain(route)) == route
+    message = Declare(7, {route.prefix: (route, 12.5)})
+    assert decode_declare(encode_declare(message).strip()) == message
+
+
+@given(ROUTES, st.booleans())
+def test_states_survive_the_wire(route: Route, up: bool) -> None:
+    views = {route.prefix: PrefixView(route, UNKNOWN, None, 3)}
+    state = State(3, up, None if up else "hung", views, {IPv4Address("10.0.5.0"): PeerView(up, 4.25, "gone")})
+    assert decode_state(encode_state(state).strip()) == state
+
+
+GOOD = encode_declare(Declare(1, {VIP: (Route(VIP), 9.0), OTHER: None})).strip()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        (b'"declare"', b'"state"', "not of type declare"),
+        (b'"seq":1', b'"seq":"1"', "seq is '1', expected an integer"),
+        (b'"seq":1', b'"seq":true', "seq is True, expected an integer"),
+        (b'"until":9.0', b'"until":NaN', "until is nan, expected seconds"),
+        (b'"until":9.0', b'"until":null', "until is None, expected seconds"),
+        (b'"med":null', b'"med":1.5', "med is 1.5"),
+        (b'"med":null,', b"", "expected next_hop, med and communities"),
+        (b'"communities":[]', b'"communities":"1:2"', "expected a list"),
+        (b"203.0.113.11/32", b"203.0.113.11", "expected an IPv4 prefix"),
+        (b"}", b"", "is not JSON"),
+    ],
+)
+def test_a_declaration_with_one_fault_is_refused_whole(old: bytes, new: bytes, text: str) -> None:
+    assert decode_declare(GOOD).seq == 1
+    with pytest.raises(WireError, match=text):
+        decode_declare(GOOD.replace(old, new))
+
+
+@given(st.binary())
+def test_noise_raises_nothing_but_wire_errors(line: bytes) -> None:
+    for decode in (decode_declare, decode_state):
+        with pytest.raises(WireError):
+            decode(line)
+        with pytest.raises(WireError):
+            decode(b'{"type":"state","seq":1,"converged":true,"abort":null,"prefixes":{},"peers":[%d]}' % len(line))
+
+
+@given(st.lists(st.binary(max_size=20)))
+def test_lines_are_the_same_however_the_bytes_are_cut(chunks: list[bytes]) -> None:
+    buffer = LineBuffer()
+    lines = [line for chunk in chunks for line in buffer.feed(chunk)]
+    assert lines == b"".join(chunks).split(b"\n")[:-1]
+
+
+def test_a_line_without_end_is_no_line() -> None:
+    with pytest.raises(WireError, match="no end"):
+        LineBuffer().feed(b"x" * (LINE_MAX + 1))
+
+
+def test_a_lease_ends_at_its_moment_and_is_never_added_to() -> None:
+    leases = LeaseTable()
+    leases.renew(VIP, 10.0, 8.0)
+    leases.renew(VIP, 9.0, 8.0)
+    assert leases.next_deadline() == 9.0
+    assert leases.expire(8.9) == frozenset() and leases.held() == {VIP}
+    assert leases.expire(9.0) == {VIP} and leases.held() == frozenset()
+
+
+def test_a_lease_that_is_over_or_too_long() -> None:
+    leases = LeaseTable()
+    leases.renew(VIP, 1e12, 8.0)
+    assert leases.next_deadline() == 8.0 + LEASE_MAX
+    leases.renew(VIP, 8.0, 8.0)
+    assert leases.held() == frozenset() and leases.next_deadline() is None
+
+
+def test_changes_are_told_once_with_old_new_and_reason() -> None:
+    peer, route = IPv4Address("10.0.5.0"), Route(VIP, med=5, communities=("65535:0",))
+    first = State(1, False, None, {VIP: PrefixView(route, None, None, 0)}, {peer: PeerView(True, 1.0, "")})
+    second = State(2, True, None, {VIP: PrefixView(route, route, route, 0)}, {peer: PeerView(False, 2.0, "lost")})
+    assert list(changes(None, first, {peer: "r1"})) == [
+        Event("peer r1", "unknown", "up", "session"),
+        Event(f"prefix {VIP}", "unknown", "withdrawn", "on the way to announced, med 5, community 65535:0"),
+    ]
+    assert list(changes(first, second, {peer: "r1"})) == [
+        Event("peer r1", "up", "down", "lost"),
+        Event(f"prefix {VIP}", "withdrawn", "announced, med 5, community 65535:0", "as declared"),
+    ]
+    assert list(changes(second, second, {})) == []
+    assert word(UNKNOWN) == "unknown"
