@@ -8,12 +8,13 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.datapath.bpf.build import build
 from lab.addressing import plan
 from lab.flow import TCP, UDP, Flow, make_flow
+from lab.flowtap import batch
 from lab.flowtap.flows import Carriage, Reading, Seen, add_up, carriage, read_rows
 from lab.flowtap.tap import OBJECT, FlowTap
 from lab.inside import inside
@@ -72,6 +73,7 @@ def test_a_flow_that_the_map_forgot_and_saw_anew_was_carried() -> None:
 STEP = st.tuples(st.sampled_from([FLOW, FLOW_TWO]), st.sampled_from(["a-e1", "a-e2"]))
 
 
+@settings(deadline=None)
 @given(st.lists(STEP, max_size=20), st.lists(STEP, max_size=20))
 def test_two_readings_tell_exactly_what_was_sent_between_them(
     first: list[tuple[Flow, str]], then: list[tuple[Flow, str]]
@@ -200,7 +202,10 @@ def datagram(flow: Flow) -> bytes:
 
 
 @needs_root
-def test_a_thousand_flows_are_read_back_whole(router: Path) -> None:
+@pytest.mark.parametrize("at_once", [batch._AT_ONCE, 64])
+def test_three_thousand_flows_are_read_back_whole(router: Path, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr(batch, "_AT_ONCE", at_once)
+
     def go() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
             for port in range(1024, 4024):

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.facts import (
@@ -151,8 +151,8 @@ def test_evidence_is_bounded_and_counts_are_not() -> None:
 
 # One event: (kind, slot, reason, seconds since the event before). What cannot happen just then is left out.
 EVENT = st.tuples(
-    st.sampled_from(["open", "fail", "ping", "answer", "foreign", "break", "ask", "reply", "lose", "stall"]),
-    st.integers(0, 3),
+    st.sampled_from(["open", "ping", "answer"] * 3 + ["fail", "foreign", "break", "ask", "reply", "lose", "stall"]),
+    st.integers(0, 1),
     st.sampled_from(BREAKS),
     st.integers(0, 8).map(lambda n: n / 4),
 )
@@ -168,8 +168,8 @@ class Player:
     gaps: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.slots = [self.ledger.slot() for _ in range(4)]
-        self.felt: list[float | None] = [None] * 4
+        self.slots = [self.ledger.slot() for _ in range(2)]
+        self.felt: list[float | None] = [None] * 2
         self.requests: list[Request] = []
 
     def play(self, event: tuple[str, int, Reason, float]) -> None:
@@ -235,6 +235,7 @@ def conserved(facts: Facts) -> bool:
     return connections and requests and sum(facts.flows_per_backend.values()) == facts.established
 
 
+@settings(deadline=None)
 @given(st.lists(EVENT, max_size=60))
 def test_the_ledger_agrees_with_a_naive_account_and_conserves(events: list[tuple[str, int, Reason, float]]) -> None:
     player = Player()
@@ -256,7 +257,8 @@ def test_the_ledger_agrees_with_a_naive_account_and_conserves(events: list[tuple
     assert facts.longest_gap == pytest.approx(player.longest_gap())
 
 
-@given(st.lists(st.one_of(EVENT, st.just(None)), max_size=60))
+@settings(deadline=None)
+@given(st.lists(st.one_of(EVENT, EVENT, EVENT, st.just(None)), max_size=60))
 def test_marks_change_no_total(events: list[tuple[str, int, Reason, float] | None]) -> None:
     marked, unmarked = Player(), Player()
     for event in events:
@@ -279,9 +281,10 @@ def report_of(events: list[tuple[str, int, Reason, float]]) -> Report:
     return player.ledger.report(player.now)
 
 
-EVENTS = st.lists(EVENT, max_size=20)
+EVENTS = st.lists(EVENT, max_size=40)
 
 
+@settings(deadline=None)
 @given(EVENTS, EVENTS, EVENTS)
 def test_merging_clients_adds_up_in_any_order(
     a: list[tuple[str, int, Reason, float]],
@@ -294,6 +297,7 @@ def test_merging_clients_adds_up_in_any_order(
     assert merge_reports([three, one, two]) == together
     assert conserved(together.total)
     assert together.total.population == sum(each.total.population for each in (one, two, three))
+    assert together.total.answers == sum(each.total.answers for each in (one, two, three))
     assert together.total.longest_gap == max(each.total.longest_gap for each in (one, two, three))
     assert together.windows[0].label == "step"
 

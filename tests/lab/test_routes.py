@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.fib import Fib, Hop, RouteEvent, Snapshot, differences
@@ -95,6 +95,14 @@ def test_a_route_that_refuses_packets_has_no_next_hop() -> None:
     assert event.hops == ()
 
 
+def test_routes_for_one_tos_and_of_ipv6_are_not_ours() -> None:
+    for at, value in ((0, 10), (3, 0x10)):
+        odd = bytearray(route(WEB, [ONE]))
+        odd[at] = value
+        assert read_route(bytes(odd)) is None
+        assert synchronised(bytes(odd)).table() == {}
+
+
 @pytest.mark.parametrize("news", [link(2, "eth1"), message(NEXTHOP, bytes(8))])
 def test_a_next_hop_that_dies_in_silence_is_found_by_reading_again(news: bytes) -> None:
     fib = synchronised(route(WEB, [ONE, TWO]))
@@ -156,6 +164,7 @@ Change = tuple[bool, IPv4Network, list[tuple[str, int, int]], int]
 CHANGE = st.tuples(st.booleans(), st.sampled_from([WEB, ECHO]), HOPS, st.sampled_from([0, 20]))
 
 
+@settings(deadline=None)
 @given(st.lists(CHANGE, max_size=20), st.integers(0, 20))
 def test_events_replay_to_the_table_whatever_is_read_again(changes: list[Change], reread: int) -> None:
     fib, replayed = synchronised(), dict[IPv4Network, tuple[Hop, ...]]()
@@ -179,6 +188,7 @@ def test_events_replay_to_the_table_whatever_is_read_again(changes: list[Change]
     assert {prefix: hops for prefix, hops in replayed.items() if hops} == want
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_make_the_parser_raise_anything_but_its_error(data: bytes) -> None:
     fib = synchronised()

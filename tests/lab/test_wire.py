@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.datapath.model import Encap
@@ -94,6 +94,7 @@ def test_what_is_not_exactly_a_tunnel_says_why(frame: bytes, complaint: str) -> 
         parse_tunnel(frame)
 
 
+@settings(deadline=None)
 @given(st.sampled_from([IPIP, IN_GRE]), st.integers(0, 74), st.integers(0, 255), st.integers(0, 80))
 def test_no_frame_makes_the_parser_raise_anything_but_its_error(frame: bytes, at: int, byte: int, cut: int) -> None:
     try:
