@@ -1,6 +1,7 @@
 """The BPF layer against the running kernel: open, constants, sizes, maps, test runs, links."""
 
 import errno
+import os
 import struct
 from pathlib import Path
 
@@ -82,15 +83,21 @@ def test_maps_take_and_give_bytes_of_their_own_size_only(tiny_object: Path) -> N
                 config.lookup(b"ab")
 
 
-def test_per_cpu_counters_give_one_value_for_each_possible_cpu(tiny_object: Path) -> None:
+def test_per_cpu_counters_give_one_value_for_each_possible_cpu(
+    tiny_object: Path, request: pytest.FixtureRequest
+) -> None:
+    online = sorted(os.sched_getaffinity(0))
+    request.addfinalizer(lambda: os.sched_setaffinity(0, online))
     with BpfObject(tiny_object) as opened:
         opened.load("tiny")
         with opened.map("counters") as counters, opened.program("tiny") as program:
-            for _ in range(3):
-                program.test_run(FRAME)
+            for cpu in online:
+                os.sched_setaffinity(0, {cpu})
+                for _ in range(cpu + 1):
+                    program.test_run(FRAME)
             values = counters.lookup_percpu(ZERO)
     assert len(values) == possible_cpus()
-    assert sum(int.from_bytes(value, "little") for value in values) == 3
+    assert [int.from_bytes(values[cpu], "little") for cpu in online] == [cpu + 1 for cpu in online]
 
 
 def test_an_inner_map_like_the_template_is_swapped_in_whole(tiny_object: Path) -> None:
@@ -207,8 +214,11 @@ def test_an_interface_that_carries_another_program_is_refused_naming_it(tiny_obj
         assert "carries program id" in str(caught.value)
         assert "(pass_all) in native mode" in str(caught.value)
         assert "`ip link set dev IFACE xdp off`" in str(caught.value)
-        with opened.program("tiny") as program, pytest.raises(BpfError, match=r"BUSY|EXIST"):
-            xdp.attach(program, "r0", Mode.GENERIC)
+        before = xdp.query("r0")
+        for mode in Mode:
+            with opened.program("tiny") as program, pytest.raises(BpfError, match=r"BUSY|EXIST"):
+                xdp.attach(program, "r0", mode)
+        assert xdp.query("r0") == before
 
 
 def test_a_link_cannot_be_removed_by_netlink(tiny_object: Path, pair: Pair) -> None:
