@@ -66,7 +66,10 @@ class GuardianClient:
         with self._write_lock:
             if not self._process.stdin.closed:
                 self._process.stdin.close()
-        self._process.wait(_PATIENCE)
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise LabError(f"the lab's guardian, process {self._process.pid}, does not come to an end") from None
         self._reader.join()
         self._process.stdout.close()
 

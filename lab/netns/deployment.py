@@ -4,7 +4,7 @@ import shlex
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
 from lab.netns.links import LinkLayer
 from lab.netns.readiness import NodeAccess, wait_ready
@@ -14,6 +14,7 @@ from lab.topology_model import STAGES, Node, StageName, Topology
 
 _COMMAND_TIMEOUT = 60.0
 _EXIT_POLL = 0.05
+_REPORT_EVERY = 5.0
 
 
 class Deployment:
@@ -28,15 +29,22 @@ class Deployment:
         """Deploy. On any failure or interrupt `abort` is called, which must make what still runs end soon."""
         with ThreadPoolExecutor(len(self._topology.nodes)) as pool:
             try:
-                jobs = [pool.submit(self._deploy, node) for node in self._topology.nodes.values()]
-                finished, _ = wait(jobs, return_when=FIRST_EXCEPTION)
-                for job in finished:
-                    job.result()
+                self._await_all({pool.submit(self._deploy, node): name for name, node in self._topology.nodes.items()})
             except BaseException:
                 self._stopped.set()
                 self._stages.cancel()
                 abort()
                 raise
+
+    def _await_all(self, jobs: dict[Future[None], str]) -> None:
+        """Return when all are done, raise the first failure, and say now and then what is missing."""
+        pending = set(jobs)
+        while pending:
+            done, pending = wait(pending, timeout=_REPORT_EVERY, return_when=FIRST_EXCEPTION)
+            for job in done:
+                job.result()
+            if pending and not done:
+                self._progress(f"waiting for {', '.join(sorted(jobs[job] for job in pending))}")
 
     def _deploy(self, node: Node) -> None:
         if self._access.is_running(node.name):

@@ -27,6 +27,10 @@ from lab.netns.spec import NodeSpec
 _READ_SIZE = 1 << 16
 
 
+class _RefusedError(Exception):
+    """The lab cannot be had."""
+
+
 class _Launch:
     """A node on its way: what its pipe has said so far."""
 
@@ -53,12 +57,18 @@ class Guardian:
 
     def run(self) -> None:
         """Serve until the end; then, unless the lab is kept, remove it."""
-        while not self._done and not self._orphaned:
-            for descriptor, _ in self._poll.poll():
-                self._on_event(descriptor)
-        if self._orphaned and self._record and not self._record.kept:
-            self._abandon()
-            state.remove(self._record.lab)
+        try:
+            while not self._done and not self._orphaned:
+                for descriptor, _ in self._poll.poll():
+                    self._on_event(descriptor)
+        finally:
+            if not self._done and self._record and not self._record.kept:
+                self._abandon()
+                state.remove(self._record.lab)
+
+    def stop(self, *_: object) -> None:
+        """End as if the tool had died (a signal handler; the wake-up pipe makes the loop see it)."""
+        self._orphaned = True
 
     def _on_event(self, descriptor: int) -> None:
         if descriptor in self._launches:
@@ -94,19 +104,11 @@ class Guardian:
                 self._destroy()
 
     def _open(self, wanted: state.LabRecord, sysctls: dict[str, dict[str, str]]) -> None:
-        if state.lock(wanted.lab) is None:
-            self._refuse(f"lab '{wanted.lab}' is in use by another run of this tool; wait for it or take the lab down")
-            return
-        found = state.read(wanted.lab)
-        if found and not found.kept:
-            state.remove(wanted.lab)  # its tool and its guardian died together
-            if state.lock(wanted.lab) is None:
-                self._refuse(f"lab '{wanted.lab}' was taken by another run of this tool just now")
-                return
-            found = None
-        if found is None and (taken := sorted(pin for pin in wanted.netns.values() if os.path.lexists(pin))):
-            state.remove(wanted.lab)
-            self._refuse(f"{taken[0]} exists already: another tool, such as containerlab, runs a lab of this name")
+        try:
+            found = _claim(wanted)
+        except (_RefusedError, ValueError) as refusal:
+            _answer(id=0, error=str(refusal))
+            self._done = True
             return
         record = replace(found or wanted, guardian=os.getpid(), guardian_start=linux.start_time(os.getpid()))
         (state.folder(record.lab) / "root").mkdir(exist_ok=True)
@@ -114,10 +116,6 @@ class Guardian:
         self._record = record
         error = _make_namespaces(record, sysctls)
         _answer(id=0, error=error) if error else _answer(id=0, existed=found is not None)
-
-    def _refuse(self, message: str) -> None:
-        _answer(id=0, error=message)
-        self._done = True
 
     def _on_launch(self, pipe: int) -> None:
         launch = self._launches[pipe]
@@ -157,6 +155,24 @@ class Guardian:
             pid, _ = _outcome(launch.said)
             if pid and self._record:
                 state.write_pid(self._record.lab, launch.spec.name, pid)
+
+
+def _claim(wanted: state.LabRecord) -> state.LabRecord | None:
+    """Lock the lab's folder for as long as this process lives; the record of the kept lab that is there already."""
+    if state.lock(wanted.lab) is None:
+        raise _RefusedError(f"lab '{wanted.lab}' is in use by another run of this tool; wait, or take the lab down")
+    found = state.read(wanted.lab)
+    if found and found.kept:
+        return found
+    if found:
+        state.remove(wanted.lab)  # its tool and its guardian died together
+        if state.lock(wanted.lab) is None:
+            raise _RefusedError(f"lab '{wanted.lab}' was taken by another run of this tool just now")
+    taken = sorted(pin for pin in wanted.netns.values() if os.path.lexists(pin))
+    if taken:
+        state.remove(wanted.lab)
+        raise _RefusedError(f"{taken[0]} exists already: another tool, such as containerlab, runs a lab of this name")
+    return None
 
 
 def _make_namespaces(record: state.LabRecord, sysctls: dict[str, dict[str, str]]) -> str:
@@ -206,7 +222,9 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     linux.become_subreaper()
-    Guardian(int(sys.argv[1])).run()
+    guardian = Guardian(int(sys.argv[1]))
+    signal.signal(signal.SIGTERM, guardian.stop)
+    guardian.run()
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217}
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCETHTOOL = 0x8913, 0x8914, 0x8946
 _IFF_UP = 1
+_PF_EXITING = 4
 _ETHTOOL_STXCSUM = 0x17
 _ETHTOOL_GET = {"tx": 0x16, "tso": 0x1E, "gso": 0x23, "gro": 0x2B}
 _IFREQ_ROOM = 64  # struct ifreq takes 40 bytes on 64-bit machines
@@ -154,9 +155,12 @@ def _interface_ioctl(number: int, request: bytes) -> bytes:
 
 
 def start_time(pid: int) -> int:
-    """When process `pid` started, in clock ticks since boot: tells it from a later one of that pid. 0 if it is gone."""
+    """When process `pid` started, in clock ticks since boot: tells it from a later one of that pid. 0 if it is gone.
+
+    One that is exiting counts as gone: PID 1 of a namespace stays so until every process there has been collected.
+    """
     with contextlib.suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        if fields[0] not in "ZX":
+        if fields[0] not in "ZX" and not int(fields[6]) & _PF_EXITING:
             return int(fields[19])
     return 0

@@ -86,7 +86,7 @@ def _is_namespace(pin: str) -> bool:
 def _prepare(spec: NodeSpec) -> None:
     linux.set_hostname(spec.hostname)
     # Sources are looked up in the host's view now and used in the node's: a target may be below a symbolic link there.
-    shown = [(_open_path(path), path, True) for path in spec.paths if _is_hidden(path)]
+    shown = [(_open_path(path), path, True) for path in sorted(spec.paths, key=len) if _is_hidden(path)]
     shown += [(_open_path(source), target, read_only) for source, target, read_only in spec.binds]
     linux.mount("", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
     root = _overlay(spec.root)

@@ -34,10 +34,10 @@ def wait_ready(node: Node, access: NodeAccess, stopped: threading.Event) -> None
     deadline = time.monotonic() + check.start_period + check.retries * (check.interval + check.timeout)
     pause = _FIRST_PAUSE
     while words := _complaint(node.name, argv, access, check.timeout):
-        if not access.is_running(node.name):
-            raise LabError(f"node {node.name} ended before it was ready; its log says: {access.log_tail(node.name)}")
-        if time.monotonic() >= deadline:
-            raise LabError(f"node {node.name} is not healthy: {words}")
+        ended = not access.is_running(node.name)
+        if ended or time.monotonic() >= deadline:
+            state = "ended before it was ready" if ended else f"is not healthy: {words}"
+            raise LabError(f"node {node.name} {state}; its log ends: {access.log_tail(node.name)}")
         if stopped.wait(pause):
             raise LabError("the deployment was cancelled")
         pause = min(pause * 1.5, _LONGEST_PAUSE)

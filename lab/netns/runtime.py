@@ -28,6 +28,7 @@ from lab.runtime import Completed, LabError, NodeStatus, Progress
 from lab.topology_model import Topology
 
 _LOG_TAIL = 2000
+_LOCK_PATIENCE = 5.0  # a dying guardian lets go of its lock a moment after it is killed
 
 
 class NetnsRuntime:
@@ -112,7 +113,10 @@ class NetnsRuntime:
 
     def kill(self, node: str) -> None:
         """SIGKILL the node's PID 1, and the kernel all its processes with it; returns when they are dead."""
-        state.kill([self._running_pid(node)])
+        try:
+            state.kill_node(self._running_pid(node))
+        except OSError as error:
+            raise LabError(f"node {node}: {error}") from None
 
     def start(self, node: str) -> None:
         """Start a node that does not run, with a fresh root and its old links; returns when it is ready."""
@@ -216,14 +220,23 @@ class NetnsRuntime:
 def destroy(name: str) -> bool:
     """Remove a lab by its name, also one that a crashed tool left or one in use. False if there was none."""
     _require_root()
-    record = state.read(name)
+    try:
+        record = state.read(name)
+    except ValueError as error:
+        raise LabError(str(error)) from None
     if record is None:
         return False
     if record.guardian and linux.start_time(record.guardian) == record.guardian_start:
         state.kill([record.guardian])  # it would clean up too, and once is enough
-    if state.lock(name) is None:
+    lock = state.lock(name, _LOCK_PATIENCE)
+    if lock is None:
         raise LabError(f"lab {name} was deployed anew just now")
-    return state.remove(name)
+    try:
+        return state.remove(name)
+    except OSError as error:
+        raise LabError(f"lab {name} cannot be removed: {error}") from None
+    finally:
+        os.close(lock)
 
 
 def records() -> Iterable[state.LabRecord]:

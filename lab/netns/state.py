@@ -9,11 +9,10 @@ import contextlib
 import fcntl
 import json
 import os
-import select
 import shutil
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from lab.netns import linux
 STATE = Path("/run/fairhop/lab")
 _SCHEMA_VERSION = 1
 _KILL_PATIENCE = 10.0
+_KILL_POLL = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,17 @@ def labs() -> list[str]:
     return sorted(path.parent.name for path in STATE.glob("*/lab.json"))
 
 
-def lock(lab: str) -> int | None:
-    """Make the lab's folder and lock it: the descriptor, or None when a guardian holds it."""
+def lock(lab: str, patience: float = 0.0) -> int | None:
+    """Make the lab's folder and lock it: the descriptor, or None when a guardian still holds it after `patience`."""
+    deadline = time.monotonic() + patience
+    while True:
+        descriptor = _try_lock(lab)
+        if descriptor is not None or time.monotonic() >= deadline:
+            return descriptor
+        time.sleep(_KILL_POLL)
+
+
+def _try_lock(lab: str) -> int | None:
     for _ in range(100):
         with contextlib.suppress(FileExistsError):
             folder(lab).mkdir(mode=0o755, parents=True)
@@ -107,27 +116,28 @@ def node_pid(lab: str, node: str) -> int:
 
 
 def kill(pids: Iterable[int], patience: float = _KILL_PATIENCE) -> None:
-    """SIGKILL processes and return when all are dead. Raises OSError naming those that stay."""
-    open_pids: dict[int, int] = {}
-    for pid in pids:
+    """SIGKILL processes and return when none of them runs. Raises OSError naming those that stay."""
+    running = {pid: start for pid in pids if (start := linux.start_time(pid))}
+    for pid in running:
         with contextlib.suppress(ProcessLookupError):
-            open_pids[os.pidfd_open(pid)] = pid
-    poll = select.poll()
-    for descriptor in open_pids:
-        poll.register(descriptor, select.POLLIN)
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
+    _wait(lambda: [pid for pid, start in running.items() if linux.start_time(pid) == start], patience)
+
+
+def kill_node(pid: int, patience: float = _KILL_PATIENCE) -> None:
+    """SIGKILL a node's PID 1 and return when nothing runs in its PID namespace. Raises OSError as `kill` does."""
+    inside = {_identity(f"/proc/{pid}/ns/pid")} - {None}
+    kill([pid], patience)
+    _wait(lambda: list(_inhabitants(inside, "pid")), patience)
+
+
+def _wait(staying: Callable[[], list[int]], patience: float) -> None:
+    """Poll until nobody stays: no pidfd tells of the end that counts here, before a parent has collected the dead."""
     deadline = time.monotonic() + patience
-    while open_pids and time.monotonic() < deadline:
-        for descriptor, _ in poll.poll(100):
-            poll.unregister(descriptor)
-            del open_pids[descriptor]
-            os.close(descriptor)
-    stay = list(open_pids.values())
-    for descriptor in open_pids:
-        os.close(descriptor)
-    if stay:
-        raise OSError(f"processes {stay} do not die within {patience:g} s")
+    while left := staying():
+        if time.monotonic() > deadline:
+            raise OSError(f"processes {left} do not die within {patience:g} s")
+        time.sleep(_KILL_POLL)
 
 
 def remove(lab: str) -> bool:
@@ -147,19 +157,20 @@ def remove(lab: str) -> bool:
 def _kill_all(record: LabRecord) -> None:
     """PID 1 of each node, then whatever else runs in its network namespace, until nothing does."""
     kill([pid for node in record.netns if (pid := node_pid(record.lab, node))])
+    own = {_identity(pin) for pin in record.netns.values()} - {None, _identity("/proc/self/ns/net")}
     for _ in range(5):
-        rest = list(_inhabitants(record.netns.values()))
+        rest = list(_inhabitants(own, "net"))
         if not rest:
             return
         kill(rest)
 
 
-def _inhabitants(pins: Iterable[str]) -> Iterator[int]:
-    """Processes, this one apart, in one of the pinned network namespaces."""
-    own = {_identity(pin) for pin in pins} - {None, _identity("/proc/self/ns/net")}
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and int(entry.name) != os.getpid() and _identity(f"/proc/{entry.name}/ns/net") in own:
-            yield int(entry.name)
+def _inhabitants(namespaces: set[tuple[int, int] | None], kind: str) -> Iterator[int]:
+    """Processes that run, this one apart, in one of the namespaces of a kind."""
+    others = (int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit())
+    for pid in others:
+        if pid != os.getpid() and _identity(f"/proc/{pid}/ns/{kind}") in namespaces and linux.start_time(pid):
+            yield pid
 
 
 def _identity(path: str) -> tuple[int, int] | None:
