@@ -3,7 +3,7 @@
 import socket
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Self
@@ -20,6 +20,7 @@ class Speaker:
 
     def __init__(self, netns: Path, own: IPv4Address, router: IPv4Address, asn: int, *, restarts: bool = False) -> None:
         self._asn, self._own = asn, own
+        self.announced: set[str] = set()
         self.received: list[tuple[int, bytes]] = []
         self.closed = threading.Event()
         self._established = threading.Event()
@@ -55,11 +56,13 @@ class Speaker:
             attributes += _attribute(0xC0, 8, b"".join(struct.pack("!HH", *pair) for pair in communities))
         body = struct.pack("!HH", 0, len(attributes)) + attributes + b"".join(map(_nlri, prefixes))
         self._send(_UPDATE, body)
+        self.announced |= {*prefixes}
 
     def withdraw(self, *prefixes: str) -> None:
         """One UPDATE that takes them back."""
         gone = b"".join(map(_nlri, prefixes))
         self._send(_UPDATE, struct.pack("!H", len(gone)) + gone + b"\0\0")
+        self.announced -= {*prefixes}
 
     def close(self) -> None:
         """Close the TCP connection without a NOTIFICATION, as a killed process does."""
@@ -120,6 +123,3 @@ def _attribute(flags: int, kind: int, value: bytes) -> bytes:
 def _nlri(prefix: str) -> bytes:
     network = IPv4Network(prefix)
     return bytes((network.prefixlen,)) + network.network_address.packed[: (network.prefixlen + 7) // 8]
-
-
-Connect = Callable[..., Speaker]
