@@ -42,7 +42,7 @@ class Speaker:
     """Announces and withdraws prefixes of one node. Use from one asyncio loop; no method blocks."""
 
     def __init__(self, config: SpeakerConfig, run_dir: Path, on_change: OnChange | None = None) -> None:
-        self._config = config
+        self.config = config
         self._dir = RunDir(run_dir)
         self._on_change = on_change or (lambda event: None)
         self._supervisor = Supervisor()
@@ -64,9 +64,9 @@ class Speaker:
 
         Raises ProcessError (no such account) and OSError (the directory). Later faults are retried and reported.
         """
-        self._runner = account(self._config.user)
+        self._runner = account(self.config.user)
         self._dir.prepare(self._runner)
-        self._dir.write_conf(render(self._config, self._relay_argv()), self._runner)
+        self._dir.write_conf(render(self.config, self._relay_argv()), self._runner)
         listener = self._dir.listen(self._runner)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(lambda: RelayLink(self), sock=listener)
@@ -77,12 +77,25 @@ class Speaker:
             self._handle(Happening.START, "the daemon started")
         self._timer = loop.call_later(TICK, self._tick)
 
+    def reconfigure(self, config: SpeakerConfig) -> None:
+        """Take new prefixes or peers over without touching the sessions of unchanged peers; declare again afterwards.
+
+        The user, asn and router_id of a node do not change: such a configuration needs `stop` and a new Speaker.
+        """
+        assert self._runner is not None
+        self.config = config
+        self._dir.write_conf(render(config, self._relay_argv()), self._runner)
+        if self._process is not None:
+            # ExaBGP reads the file again; its running relay stays and learns new prefixes from the declaration.
+            self._process.signal(signal.SIGUSR1)
+            self._save_identity(self._process)
+
     def declare(self, desired: Mapping[IPv4Network, Route | None]) -> None:
         """Replace the whole desired set and send it now; None, or absence, means withdrawn. Counts as a heartbeat.
 
         Until the first call nothing is said to an adopted relay: call it once it is known what to announce.
         """
-        self._desired = {**dict.fromkeys(self._config.prefixes), **desired}
+        self._desired = {**dict.fromkeys(self.config.prefixes), **desired}
         self._feed(self._desired)
         self._send()
 
@@ -91,7 +104,7 @@ class Speaker:
         if self._desired is None:
             return
         self._feed(self._desired if prefixes is None else prefixes)
-        if time.monotonic() - self._sent_at >= self._config.lease / 4:
+        if time.monotonic() - self._sent_at >= self.config.lease / 4:
             self._send()
 
     def _feed(self, prefixes: Iterable[IPv4Network]) -> None:
@@ -101,7 +114,7 @@ class Speaker:
     def _send(self) -> None:
         if self._desired is None or self._link is None:
             return
-        lease = self._config.lease
+        lease = self.config.lease
         routes = {p: None if r is None else (r, self._fed[p] + lease) for p, r in self._desired.items()}
         self._seq += 1
         self._sent_at = time.monotonic()
@@ -143,14 +156,14 @@ class Speaker:
     def state(self) -> SpeakerState:
         """A snapshot for status."""
         views, peers = (self._state.prefixes, self._state.peers) if self._state else ({}, {})
-        wanted = self._desired or dict.fromkeys(self._config.prefixes)
+        wanted = self._desired or dict.fromkeys(self.config.prefixes)
         prefixes = {}
         for prefix, route in wanted.items():
             view = views.get(prefix)
             held = (view.sent, view.acked, view.refusals) if view else (UNKNOWN, UNKNOWN, 0)
             prefixes[prefix] = PrefixStatus(route, *held)
         sessions = []
-        for peer in self._config.peers:
+        for peer in self.config.peers:
             view_of = peers.get(peer.address)
             live = (view_of.up, view_of.since, view_of.reason) if view_of else (False, self._supervisor.since, "")
             sessions.append(PeerStatus(peer.name, peer.address, peer.asn, *live))
@@ -186,7 +199,7 @@ class Speaker:
         before, self._state = self._state, state
         self._handle(Happening.HEARD, "")
         self._news.set()
-        names = {peer.address: peer.name for peer in self._config.peers}
+        names = {peer.address: peer.name for peer in self.config.peers}
         for event in changes(before, state, names):
             self._on_change(event)
 
@@ -218,14 +231,18 @@ class Speaker:
 
     def _spawn(self) -> None:
         assert self._runner is not None
-        argv, env, digest = self._command()
+        argv, env, _ = self._command()
         try:
             self._process = Process.spawn(argv, env, self._dir.log, self._runner)
         except ProcessError as error:
             self._handle(Happening.EXITED, str(error))
             return
-        save_identity(self._dir.identity, Identity(self._process.pid, ticks_of(self._process.pid) or 0, digest))
+        self._save_identity(self._process)
         self._watch(self._process)
+
+    def _save_identity(self, process: Process) -> None:
+        digest = self._command()[2]
+        save_identity(self._dir.identity, Identity(process.pid, ticks_of(process.pid) or 0, digest))
 
     def _watch(self, process: Process) -> None:
         asyncio.get_running_loop().add_reader(process.fileno(), self._exited, process)
@@ -268,5 +285,5 @@ class Speaker:
         argv = [sys.executable, "-I", "-m", "exabgp", "server", str(self._dir.conf)]
         env = environment(self._runner.name, str(self._dir.env))
         known = [argv, env, version("exabgp"), version("fairhop"), self._runner.uid]
-        known.append(render(self._config, self._relay_argv()))
+        known.append(render(self.config, self._relay_argv()))
         return argv, env, hashlib.sha256(json.dumps(known).encode()).hexdigest()

@@ -196,6 +196,28 @@ def test_an_exabgp_with_another_configuration_is_ended_and_not_adopted(run_dir: 
     asyncio.run(main())
 
 
+def test_a_new_prefix_resets_no_session_and_is_known_to_the_next_relay(run_dir: Path) -> None:
+    bench = Bench(run_dir)
+    new = IPv4Network("203.0.113.12/32")
+
+    async def story(speaker: Speaker) -> None:
+        speaker.declare({VIP: Route(VIP)})
+        assert await speaker.applied(3)
+        sessions = [router.sessions for router in bench.routers]
+        speaker.reconfigure(bench.speaker(prefixes=(VIP, new)).config)
+        speaker.declare({VIP: Route(VIP), new: Route(new)})
+        await bench.until(lambda: bench.tables() == [{VIP: (), new: ()}] * 2, 3)
+        assert [router.sessions for router in bench.routers] == sessions
+        pid = speaker.state().relay_pid
+        assert pid is not None
+        await asyncio.sleep(0.5)  # ExaBGP reads its configuration between two turns
+        bench.beating = False
+        os.kill(pid, signal.SIGKILL)
+        await bench.until(lambda: bench.tables() == [{}, {}], 3)
+
+    play(bench, story, lease=0.6)
+
+
 def test_a_process_that_only_has_the_number_of_an_earlier_one_is_left_alone(run_dir: Path) -> None:
     bench = Bench(run_dir)
     run_dir.mkdir()
