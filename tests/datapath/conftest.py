@@ -58,9 +58,14 @@ def _need_root() -> None:
 
 
 @pytest.fixture(scope="session")
-def forwarder() -> Iterator[Rig]:
-    """The forwarder in the small world of `world.py`, without rate limits."""
+def programs() -> None:
+    """The compiled programs, and the right to load them."""
     need_programs()
+
+
+@pytest.fixture(scope="session")
+def forwarder(programs: None) -> Iterator[Rig]:
+    """The forwarder in the small world of `world.py`, without rate limits."""
     rig = Rig.forwarder(world.TABLE_SIZE)
     rig.install(world.STATE, world.INTERFACES)
     rig.remove_pool(world.ABSENT_POOL_INDEX)
@@ -69,9 +74,8 @@ def forwarder() -> Iterator[Rig]:
 
 
 @pytest.fixture(scope="session")
-def decapsulator() -> Iterator[Rig]:
+def decapsulator(programs: None) -> Iterator[Rig]:
     """The decapsulator of `world.py`'s backend."""
-    need_programs()
     rig = Rig.decapsulator()
     rig.install_decap(world.DECAP_STATE)
     yield rig

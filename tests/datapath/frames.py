@@ -194,11 +194,19 @@ class TooBig:
 
 @dataclass(frozen=True)
 class Decapsulated:
-    """Passed up without its outer header; `packet` is the IPv4 packet that must be left, None: the inner one as is."""
+    """Passed up without `overhead` bytes of outer header; the inner packet as it is, but for its ECN bits if given."""
 
     overhead: int
-    packet: bytes | None = None
+    ecn: int | None = None
     notes: frozenset[Note] = frozenset({Note.DECAPSULATED})
+
+    def frame(self, given: bytes) -> bytes:
+        """The frame that must be left."""
+        at = ETHERNET + self.overhead
+        inner = given[at : at + struct.unpack_from("!H", given, at + 2)[0]]
+        if self.ecn is None:
+            return given[:ETHERNET] + inner
+        return patched(given[:ETHERNET] + inner, 1, bytes((inner[1] & 0xFC | self.ecn,)))
 
 
 Expectation = Drop | Pass | Enc | EchoReply | TooBig | Decapsulated

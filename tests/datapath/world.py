@@ -102,10 +102,16 @@ ABSENT_POOL_INDEX = _ABSENT_POOL
 OWN = "10.0.9.1"  # the backend of the decapsulator tests
 MANAGEMENT = "192.0.2.5"
 EDGE_PREFIX = "10.77.0.0/16"
+SHARED_PREFIX = "100.64.7.0/24"  # edges too, out of space that no rule calls internal
 DECAP_STATE = DecapState(
     address=IPv4Address(OWN),
     vips=frozenset(map(IPv4Address, (WEB, ECHO))),
-    edges=(IPv4Network(f"{EDGE}/32"), IPv4Network(f"{OTHER_EDGE}/32"), IPv4Network(EDGE_PREFIX)),
+    edges=(
+        IPv4Network(f"{EDGE}/32"),
+        IPv4Network(f"{OTHER_EDGE}/32"),
+        IPv4Network(EDGE_PREFIX),
+        IPv4Network(SHARED_PREFIX),
+    ),
     infrastructure=frozenset(map(IPv4Address, (MANAGEMENT, "10.0.9.2"))),
 )
 

@@ -23,23 +23,17 @@ static __always_inline const struct decap_directory *current_directory(void)
 	return inner ? bpf_map_lookup_elem(inner, &zero) : 0;
 }
 
-static __always_inline int is_edge(const struct decap_directory *dir, __u32 source, __u32 flags)
+/* Whether tunnels may come from this address. */
+static __noinline int is_edge(const struct decap_directory *dir, __u32 address)
 {
 	__u32 count = dir->settings.prefixes;
 
-	if (flags & ADDRESS_EDGE)
+	if (look_up_address(&dir->addresses, address) & ADDRESS_EDGE)
 		return 1;
 	for (__u32 i = 0; i < MAX_PREFIXES && i < count; i++)
-		if ((source & dir->prefixes[i].mask) == dir->prefixes[i].network)
+		if ((address & dir->prefixes[i].mask) == dir->prefixes[i].network)
 			return 1;
 	return 0;
-}
-
-static __always_inline int source_is_edge(const struct decap_directory *dir, __be32 source)
-{
-	__u32 address = bpf_ntohl(source);
-
-	return is_edge(dir, address, look_up_address(&dir->addresses, address));
 }
 
 /* The outer header. Unlike in a client's packet, bytes missing from the end mean a truncated tunnel. */
@@ -52,7 +46,7 @@ static __always_inline int check_outer(const struct decap_directory *dir, const 
 		return REASON_TRUNC;
 	if (outcome != GO_ON)
 		return outcome;
-	if (!source_is_edge(dir, ip->saddr))
+	if (!is_edge(dir, bpf_ntohl(ip->saddr)))
 		return REASON_BAD_OUTER;
 	return dir->settings.encaps & wanted ? GO_ON : REASON_ENCAP_TYPE;
 }
@@ -84,8 +78,9 @@ static __always_inline int check_inner_addresses(const struct decap_directory *d
 	__u32 from = look_up_address(&dir->addresses, source);
 
 	if (!(to & ADDRESS_VIP))
-		return to || is_internal(destination) ? REASON_INNER_DST : REASON_MISDELIVERED;
-	return from || is_martian(source) || is_edge(dir, source, from) ? REASON_MARTIAN : GO_ON;
+		return to || is_internal(destination) || is_edge(dir, destination) ? REASON_INNER_DST :
+										      REASON_MISDELIVERED;
+	return from || is_martian(source) || is_edge(dir, source) ? REASON_MARTIAN : GO_ON;
 }
 
 static __always_inline int check_inner(const struct decap_directory *dir, const struct iphdr *ip, __u32 room)

@@ -53,8 +53,8 @@ static __always_inline void swap_macs(struct ethhdr *eth)
 }
 
 /* The quoted packet: one that our VIP sent, with its ports (RFC 792, RFC 1812 4.3.2). */
-static __always_inline int read_quote(struct cursor *c, const struct forward_directory *dir, __u32 vip, __u32 room,
-				      struct flow *flow)
+static __always_inline enum reason read_quote(struct cursor *c, const struct forward_directory *dir, __u32 vip,
+					      __u32 room, struct flow *flow)
 {
 	const struct iphdr *quoted = take(c, sizeof(*quoted));
 	const struct ports *ports;
@@ -80,12 +80,12 @@ static __always_inline int read_quote(struct cursor *c, const struct forward_dir
 	flow->client_port = ports->destination;
 	flow->vip_port = ports->source;
 	flow->protocol = quoted->protocol;
-	return GO_ON;
+	return REASON_NONE;
 }
 
 /* Find the flow that an ICMP error is about, and whether it tells of a path that is hardly believable. */
-static __noinline int quoted_flow(struct xdp_md *ctx, const struct forward_directory *dir, struct flow *flow,
-				  int *small_mtu)
+static __noinline enum reason quoted_flow(struct xdp_md *ctx, const struct forward_directory *dir,
+					  struct flow *flow, int *small_mtu)
 {
 	struct cursor c = cursor_of(ctx);
 	const struct iphdr *ip;
@@ -248,6 +248,18 @@ static __noinline int refuse_too_big(struct xdp_md *ctx, struct totals *t, const
 	return write_too_big(&c, &old, mtu);
 }
 
+static __noinline int count_tunnel_error(struct totals *t, __u32 backend, enum note note)
+{
+	struct backend_count *count = bpf_map_lookup_elem(&backend_count, &backend);
+
+	take_note(t, note);
+	if (count && note == NOTE_ENCAP_PTB)
+		count->too_big++;
+	else if (count)
+		count->unreachable++;
+	return PASS;
+}
+
 /* A packet for the host is an ICMP error about a tunnel packet of ours: count that, for the path's sake (RFC 4459). */
 static __noinline int note_tunnel_error(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir)
 {
@@ -255,7 +267,6 @@ static __noinline int note_tunnel_error(struct xdp_md *ctx, struct totals *t, co
 	const struct forward_settings *settings = &dir->settings;
 	const struct iphdr *ip, *quoted;
 	const struct icmphdr *icmp;
-	struct backend_count *count;
 	__u32 backend;
 
 	if (!take(&c, sizeof(struct ethhdr)))
@@ -271,17 +282,11 @@ static __noinline int note_tunnel_error(struct xdp_md *ctx, struct totals *t, co
 	    (bpf_ntohl(quoted->saddr) & ~settings->outer_host_mask) != settings->outer_network)
 		return PASS;
 	backend = look_up_backend(&dir->addresses, bpf_ntohl(quoted->daddr));
-	count = bpf_map_lookup_elem(&backend_count, &backend);
-	if (!backend || !count)
+	if (!backend)
 		return PASS;
-	if (icmp->type == ICMP_UNREACHABLE && icmp->code == ICMP_CODE_TOO_BIG) {
-		count->too_big++;
-		take_note(t, NOTE_ENCAP_PTB);
-	} else {
-		count->unreachable++;
-		take_note(t, NOTE_ENCAP_UNREACH);
-	}
-	return PASS;
+	if (icmp->type == ICMP_UNREACHABLE && icmp->code == ICMP_CODE_TOO_BIG)
+		return count_tunnel_error(t, backend, NOTE_ENCAP_PTB);
+	return count_tunnel_error(t, backend, NOTE_ENCAP_UNREACH);
 }
 
 #endif
