@@ -62,6 +62,7 @@ class Daemon:
         self.speaker: Speaker
         self._checking: Checking
         self._neighbours: Neighbours
+        self._applying: asyncio.Task[None]
         self._next_hops: Mapping[IPv4Address, NextHop | None] = {}
         self._notifier = Notifier()
         self._wake = asyncio.Event()
@@ -88,7 +89,8 @@ class Daemon:
             control = ControlServer(self.places.socket, Verbs(self, self.places.config).table())
             await control.start()
             stack.push_async_callback(control.stop)
-            stack.callback(asyncio.create_task(self.forwarding.run(), name="forwarding").cancel)
+            self._applying = asyncio.create_task(self.forwarding.run(), name="forwarding")
+            stack.callback(self._applying.cancel)
             self._follow(config)
             self._catch_signals()
             await self._work()
@@ -116,6 +118,8 @@ class Daemon:
 
     async def _work(self) -> None:
         while not self._leave.is_set():
+            if self._applying.done():
+                self._applying.result()  # it ends only by an error, which ends the daemon too
             self.turn()
             self._notifier.beat()
             deadlines = [decision.until for decision in self._decisions.values() if decision.until]

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 
 from edge.config import Config
 from edge.datapath.bpf_error import BpfError
+from edge.datapath.encode import EncodeError
 from edge.datapath.forwarder import Forwarder
 from edge.datapath.model import ForwarderState, NextHop
 from edge.maglev import LookupTable
@@ -51,8 +52,8 @@ class Forwarding:
 
     @property
     def current(self) -> bool:
-        """Whether the forwarder runs what was wished last."""
-        return self._done is not None and self._done is self._wish
+        """Whether the forwarder runs what was wished last; also before the first wish."""
+        return self._done is self._wish
 
     def want(self, wish: Wish) -> None:
         """Wish for a state; nothing happens when it is the one that was wished last."""
@@ -69,7 +70,7 @@ class Forwarding:
             assert wish is not None
             try:
                 self.applied = await asyncio.to_thread(self._apply, wish)
-            except BpfError as error:
+            except (BpfError, EncodeError) as error:
                 self._on_failed(str(error))
                 await asyncio.sleep(_RETRY)
                 self._changed.set()

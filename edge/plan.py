@@ -96,7 +96,7 @@ def _services(config: Config) -> tuple[Service, ...]:
     entries = [(service, vip) for service in config.services for vip in service.vips]
     return tuple(
         Service(number, vip, service.transport, service.port, order.index(service.pool))
-        for number, (service, vip) in enumerate(entries)
+        for number, (service, vip) in enumerate(entries, start=1)
     )
 
 

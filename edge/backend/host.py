@@ -53,12 +53,12 @@ def _check_reverse_path(interface: str) -> None:
 
 
 def _arp_settings() -> Iterator[str]:
-    for interface in ("all", "lo"):
-        for name, accepted in _ARP.items():
-            found = _read(interface, name)
-            if found not in accepted:
-                _write(interface, name, accepted[0])
-                yield f"net.ipv4.conf.{interface}.{name} {found} -> {accepted[0]}"
+    for name, accepted in _ARP.items():
+        # The kernel takes the larger of `all` and the interface's own value: `all` covers every interface.
+        found = _read("all", name)
+        if found not in accepted:
+            _write("all", name, accepted[0])
+            yield f"net.ipv4.conf.all.{name} {found} -> {accepted[0]}"
 
 
 def _addresses(netlink: Any, config: BackendConfig) -> Iterator[str]:
