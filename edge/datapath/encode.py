@@ -4,27 +4,34 @@ The order of writing makes every step safe: the pools of the idle bank first, th
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from edge.datapath import abi
 from edge.datapath.abi import AddressFlag, EncapBit
+from edge.datapath.checks import EncodeError, check, check_decap, vip_indexes
 from edge.datapath.model import Backend, DecapState, Encap, ForwarderState, Pool, Protocol
 from edge.datapath.perfecthash import find_perfect_hash
 
-SMALLEST_MTU = 620  # an ICMP error of 576 bytes must be shorter than the packet that it answers
+__all__ = [
+    "DEFAULT_LIMITS",
+    "NO_LIMITS",
+    "EncodeError",
+    "Limits",
+    "MapWrites",
+    "Rate",
+    "encode",
+    "encode_backend",
+    "encode_decap",
+    "encode_directory",
+    "encode_pool",
+    "overhead_of",
+    "service_key",
+]
 _NANOSECONDS = 1_000_000_000
 _OUTER_TTL = 64
 _IPV4_LENGTH, _GRE_LENGTH = 20, 4
-
-
-class EncodeError(ValueError):
-    """A state that the maps cannot hold. `problems` has every reason, one sentence each; nothing was encoded."""
-
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("; ".join(self.problems))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +86,7 @@ def encode_directory(
     state: ForwarderState, interfaces: Mapping[int, bytes], *, bank: int = 0, limits: Limits = DEFAULT_LIMITS
 ) -> bytes:
     """The directory alone, for a change that leaves the tables in `bank` as they are. Raises `EncodeError`."""
-    problems = [*_capacity_problems(state, interfaces), *_state_problems(state)]
-    if problems:
-        raise EncodeError(problems)
+    check(state, interfaces)
     vips = vip_indexes(state)
     settings = abi.SETTINGS_FORMAT.pack(
         state.generation,
@@ -125,14 +130,7 @@ def encode_decap(state: DecapState) -> bytes:
     """The directory of a decapsulator. Raises `EncodeError`."""
     prefixes = sorted(network for network in state.edges if network.prefixlen < 32)
     addresses = _decap_addresses(state)
-    problems = [
-        *_limit("VIPs", len(state.vips), abi.MAX_VIPS),
-        *_limit("edge prefixes shorter than /32", len(prefixes), abi.MAX_PREFIXES),
-        *_limit("addresses", len(addresses), abi.MAX_ADDRESSES),
-    ]
-    problems += [f"vip {vip} is also the backend's own address" for vip in state.vips if vip == state.address]
-    if problems:
-        raise EncodeError(problems)
+    check_decap(state, len(prefixes), len(addresses))
     encaps = (EncapBit.IPIP if Encap.IPIP in state.encaps else 0) | (EncapBit.GRE if Encap.GRE in state.encaps else 0)
     entries = b"".join(abi.PREFIX_FORMAT.pack(int(p.network_address), int(p.netmask)) for p in prefixes)
     return b"".join(
@@ -142,12 +140,6 @@ def encode_decap(state: DecapState) -> bytes:
             entries.ljust(abi.MAX_PREFIXES * abi.PREFIX_FORMAT.size, b"\0"),
         )
     )
-
-
-def vip_indexes(state: ForwarderState) -> dict[IPv4Address, int]:
-    """Every VIP, with a service or only answering echo, and its index 1.. in address order."""
-    vips = {service.vip for service in state.services} | state.echo_vips
-    return {vip: index for index, vip in enumerate(sorted(vips), start=1)}
 
 
 def service_key(vip_index: int, protocol: Protocol, port: int) -> int:
@@ -209,44 +201,3 @@ def encode_backend(backend: Backend, mtu: int) -> bytes:
 def overhead_of(encap: Encap) -> int:
     """Bytes that a tunnel puts in front of the inner packet."""
     return _IPV4_LENGTH + (_GRE_LENGTH if encap is Encap.GRE else 0)
-
-
-def _capacity_problems(state: ForwarderState, interfaces: Mapping[int, bytes]) -> Iterator[str]:
-    vips = vip_indexes(state)
-    highest = max((b.id for b in state.backends), default=0)
-    yield from _limit("VIPs", len(vips), abi.MAX_VIPS)
-    yield from _limit("services", len(state.services), abi.MAX_SERVICES)
-    yield from _limit("backends", len(state.backends), abi.MAX_BACKENDS)
-    yield from _limit("the highest backend id", highest, abi.MAX_BACKENDS)
-    yield from _limit("the highest service id", max((s.id for s in state.services), default=0), abi.MAX_SERVICES)
-    yield from _limit("pools", len(state.pools), abi.MAX_POOLS)
-    yield from _limit("interfaces", len(interfaces), abi.MAX_INTERFACES)
-    addresses = len(vips) + len(state.infrastructure) + len(state.backends)
-    yield from _limit("VIPs, infrastructure and backend addresses together", addresses, abi.MAX_ADDRESSES)
-
-
-def _state_problems(state: ForwarderState) -> Iterator[str]:
-    if not SMALLEST_MTU <= state.mtu <= 0xFFFF:
-        yield f"mtu {state.mtu}: expected {SMALLEST_MTU}..65535"
-    vips = vip_indexes(state)
-    refused = state.infrastructure | {b.address for b in state.backends}
-    yield from (f"vip {vip} is also an address of the infrastructure or of a backend" for vip in vips if vip in refused)
-    for what, ids in (("backend", [b.id for b in state.backends]), ("service", [s.id for s in state.services])):
-        yield from (f"{what} id {i} is given twice" for i in sorted({i for i in ids if ids.count(i) > 1}))
-        yield from (f"{what} id {i}: expected at least 1" for i in ids if i < 1)
-    seen: set[tuple[IPv4Address, Protocol, int]] = set()
-    for service in state.services:
-        name = (service.vip, service.protocol, service.port)
-        if name in seen:
-            yield f"service {service.vip} {service.protocol.name.lower()}/{service.port} is given twice"
-        seen.add(name)
-        if not 0 <= service.pool < len(state.pools):
-            yield f"service {service.id} names pool {service.pool}: expected 0..{len(state.pools) - 1}"
-    for index, pool in enumerate(state.pools):
-        if len(pool.slots) not in (0, state.table_size):
-            yield f"pool {index} has {len(pool.slots)} slots: expected {state.table_size}"
-
-
-def _limit(what: str, value: int, most: int) -> Iterator[str]:
-    if value > most:
-        yield f"{what}: {value}, expected at most {most}"

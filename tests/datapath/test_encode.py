@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edge.datapath import abi
+from edge.datapath.checks import vip_indexes
 from edge.datapath.encode import (
     EncodeError,
     Rate,
@@ -18,7 +19,6 @@ from edge.datapath.encode import (
     encode_pool,
     overhead_of,
     service_key,
-    vip_indexes,
 )
 from edge.datapath.model import Backend, DecapState, Encap, Pool, Protocol, Service
 from tests.datapath import world as w
