@@ -65,11 +65,15 @@ class Lab:
         """The paths to WEB that a node's policy let in, as FRR shows them."""
         return self.runtime.exec(node, ["vtysh", "-c", f"show bgp ipv4 unicast {WEB}"]).stdout
 
-    def becomes(self, within: float, **wanted: set[str]) -> float:
-        """Seconds until each node (with _ for -) sends WEB to the wanted ones; fails after `within`."""
+    def becomes(self, within: float, *prefixes: str, **wanted: set[str]) -> float:
+        """Seconds until each node (with _ for -) sends the prefixes (WEB) to the wanted ones; fails after `within`."""
         began = time.monotonic()
         return eventually(
-            lambda: all(self.towards(name.replace("_", "-")) == hops for name, hops in wanted.items()),
+            lambda: all(
+                self.towards(name.replace("_", "-"), prefix) == hops
+                for name, hops in wanted.items()
+                for prefix in prefixes or (WEB,)
+            ),
             within,
             lambda: str({name: self.towards(name.replace("_", "-")) for name in wanted}),
             began,
@@ -137,8 +141,8 @@ def edges(lab: Lab, sessions: Sessions) -> Sessions:
             sessions[key].withdraw(*(sessions[key].announced - {WEB, ECHO}))
             sessions[key].announce(WEB, ECHO)
     both_a, both_b = {"a-e1", "a-e2"}, {"b-e1", "b-e2"}
-    lab.becomes(10, a_r1=both_a, a_r2=both_a, b_r1=both_b, b_r2=both_b, transit={"a-r1"})
-    lab.becomes(10, client_a={"a-r1", "a-r2"}, client_b={"b-r1", "b-r2"})
+    lab.becomes(30, WEB, ECHO, a_r1=both_a, a_r2=both_a, b_r1=both_b, b_r2=both_b, transit={"a-r1"})
+    lab.becomes(30, WEB, ECHO, client_a={"a-r1", "a-r2"}, client_b={"b-r1", "b-r2"})
     return sessions
 
 
@@ -175,7 +179,7 @@ def test_a_drained_edge_leaves_the_set_before_it_withdraws(lab: Lab, edges: Sess
     began = time.monotonic()
     for session in of_edge(edges, "a-e1"):
         session.announce(WEB, ECHO, communities=[GRACEFUL_SHUTDOWN])
-    lab.becomes(5, a_r1={"a-e2"}, a_r2={"a-e2"})
+    lab.becomes(5, WEB, ECHO, a_r1={"a-e2"}, a_r2={"a-e2"})
     assert lab.last_change(began) < 3
     withdrawn = time.monotonic()
     for session in of_edge(edges, "a-e1"):
@@ -188,7 +192,7 @@ def test_a_drained_site_hands_over_before_it_lets_go(lab: Lab, edges: Sessions) 
     began = time.monotonic()
     for session in (*of_edge(edges, "a-e1"), *of_edge(edges, "a-e2")):
         session.announce(WEB, ECHO, communities=[GRACEFUL_SHUTDOWN])
-    lab.becomes(5, a_r1={"transit"}, a_r2={"transit"}, transit={"b-r1"}, client_a={"a-r1", "a-r2"})
+    lab.becomes(5, WEB, ECHO, a_r1={"transit"}, a_r2={"transit"}, transit={"b-r1"}, client_a={"a-r1", "a-r2"})
     assert lab.last_change(began) < 3
     events = lab.watch.events(began)
     assert all(event.hops for event in events), "no router was ever without a route"
@@ -203,10 +207,10 @@ def test_the_other_site_drains_and_returns_alike(lab: Lab, edges: Sessions) -> N
     began = time.monotonic()
     for session in sessions:
         session.announce(WEB, ECHO, communities=[GRACEFUL_SHUTDOWN])
-    lab.becomes(5, b_r1={"transit"}, b_r2={"transit"}, transit={"a-r1"})
+    lab.becomes(5, WEB, ECHO, b_r1={"transit"}, b_r2={"transit"}, transit={"a-r1"})
     for session in sessions:
         session.announce(WEB, ECHO)
-    lab.becomes(5, b_r1={"b-e1", "b-e2"}, b_r2={"b-e1", "b-e2"})
+    lab.becomes(5, WEB, ECHO, b_r1={"b-e1", "b-e2"}, b_r2={"b-e1", "b-e2"})
     assert all(event.hops for event in lab.watch.events(began))
 
 
