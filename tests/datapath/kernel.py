@@ -17,6 +17,7 @@ from typing import Self
 PREFIX = "fh-bpf-"
 CLONE_NEWNET = 0x40000000
 ETH_P_ALL = 3
+SO_RCVBUFFORCE = 33
 _libc = ctypes.CDLL(None, use_errno=True)
 
 TINY_C = """
@@ -156,6 +157,7 @@ def packet_socket(where: Namespace, interface: str) -> Iterator[socket.socket]:
     """Open a raw socket on an interface of another namespace."""
     with where.inside():
         raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        raw.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)  # a slow reader must not look like a lost frame
         raw.bind((interface, 0))
     with raw:
         raw.settimeout(2)
@@ -191,6 +193,13 @@ class Stream:
     def lost(self) -> int:
         """Frames sent that did not come back so far."""
         return self.sent - len(self.returned - {0})
+
+    def more(self, count: int) -> None:
+        """Wait until that many further frames were sent, however busy the machine is."""
+        target, until = self.sent + count, time.monotonic() + 60
+        while self.sent < target:
+            assert time.monotonic() < until, "the sender stands still"
+            time.sleep(0.005)
 
     def _send(self) -> None:
         while not self._stop.is_set():

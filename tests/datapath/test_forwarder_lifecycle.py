@@ -146,7 +146,7 @@ def test_packets_come_back_in_the_tunnel_of_their_backend_and_every_one_is_count
         assert forwarder.apply(world.state(pool(2), pool(3)))
         assert (before, forwarder.generation) == (None, 1)
         with world.traffic() as flow:
-            time.sleep(0.3)
+            flow.more(300)
         assert flow.lost == 0
         assert set(flow.backends) == {"10.9.0.2"}
         counted = forwarder.counters()
@@ -213,7 +213,8 @@ def test_swapping_generations_under_traffic_loses_and_misroutes_nothing(world: W
         with world.traffic(gap=0.0001) as flow:
             for generation in range(2, 62):
                 forwarder.apply(world.state(tables[generation % 2], pool(3), generation=generation))
-        assert flow.sent > 500
+                flow.more(20)
+        assert flow.sent > 1000
         assert flow.lost == 0
         assert set(flow.backends) == {"10.9.0.1", "10.9.0.2"}
         assert sum(forwarder.counters().drops.values()) == 0
@@ -222,20 +223,20 @@ def test_swapping_generations_under_traffic_loses_and_misroutes_nothing(world: W
 
 def test_kill_9_and_succession_lose_no_packet_and_keep_the_counters(world: World) -> None:
     with world.owner(world.state(pool(1), pool(3))) as first, world.traffic() as flow:
-        time.sleep(0.2)
+        flow.more(150)
         first.kill()
         first.wait()
-        time.sleep(0.2)
+        flow.more(150)
         with world.open() as successor:
             (adopted,) = successor.attachments
             assert adopted.adopted
             assert adopted.mode is Mode.NATIVE
-            time.sleep(0.1)
+            flow.more(100)
             before = flow.backends.copy()
             successor.apply(world.state(pool(2), pool(3), generation=2))
-            time.sleep(0.1)
+            flow.more(100)
             assert set(before) == {"10.9.0.1"}
-        time.sleep(0.1)
+        flow.more(100)
     assert set(flow.backends) == {"10.9.0.1", "10.9.0.2"}
     assert flow.sent > 500
     assert flow.lost == 0

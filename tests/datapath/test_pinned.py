@@ -3,7 +3,6 @@
 import errno
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,17 +88,17 @@ def test_close_leaves_it_forwarding_and_remove_pins_takes_it_away(pair: Pair, pi
 
 def test_kill_9_of_the_owner_and_its_successor_lose_no_packet(pair: Pair, pins: Path, tiny_object: Path) -> None:
     with owner(pair, pins / "fh", tiny_object, 1) as first, stream(pair) as flow:
-        time.sleep(0.3)
+        flow.more(300)
         first.kill()
         first.wait()
-        time.sleep(0.3)
+        flow.more(300)
         assert answer(pair) == 1
         with owner(pair, pins / "fh", tiny_object, 2) as second:
-            time.sleep(0.3)
+            flow.more(300)
             assert answer(pair) == 2
             second.kill()
             second.wait()
-        time.sleep(0.2)
+        flow.more(200)
     assert flow.sent > 1000
     assert flow.lost == 0
 
@@ -149,6 +148,7 @@ def test_replacing_the_program_under_traffic_loses_no_packet(pair: Pair, pins: P
                     configure(pinned, 100 + generation)
                     pinned.commit()
                     assert answer(pair) == 100 + generation
+                    flow.more(60)
     assert flow.sent > 1000
     assert flow.lost == 0
 
