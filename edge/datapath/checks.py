@@ -1,5 +1,6 @@
 """What the maps cannot hold, found before one byte is written (core: no I/O)."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
 
@@ -66,7 +67,9 @@ def _state_problems(state: ForwarderState) -> Iterator[str]:
     refused = state.infrastructure | {b.address for b in state.backends}
     yield from (f"vip {vip} is also an address of the infrastructure or of a backend" for vip in vips if vip in refused)
     for what, ids in (("backend", [b.id for b in state.backends]), ("service", [s.id for s in state.services])):
-        yield from (f"{what} id {i} is given twice" for i in sorted({i for i in ids if ids.count(i) > 1}))
+        yield from (
+            f"{what} id {i} is given twice" for i in sorted(i for i, times in Counter(ids).items() if times > 1)
+        )
         yield from (f"{what} id {i}: expected at least 1" for i in ids if i < 1)
     seen: set[tuple[IPv4Address, Protocol, int]] = set()
     for service in state.services:
