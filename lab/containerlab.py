@@ -1,29 +1,33 @@
 """The lab on containerlab and Docker: what `lab.netns` does with namespaces, done by containerlab 0.79.
 
-containerlab deploys, starts and destroys; this adds what it has no verb for: a node that dies at once and keeps its
-links, and readiness asked often. Docker's own health checks wait a whole interval before the first question.
+containerlab deploys, starts and destroys. This adds what it has no verb for: a node that dies at once and keeps its
+links; readiness asked often (Docker's own health checks wait a whole interval before the first question); and commands
+entered into the node's namespaces directly, for `docker exec` takes 90 ms, which would count as the edge's own delay.
 """
 
 import os
+import re
 import select
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from weakref import WeakSet
 
 from lab import docker, parking
 from lab.clab_tool import ContainerlabTool
-from lab.docker import Container, ExecProcess
+from lab.docker import Container
+from lab.netns import enter
+from lab.netns.readiness import NodeAccess, wait_ready
 from lab.runtime import Completed, LabError, NodeStatus, Progress
 from lab.topology_model import Topology
 
-_READY_WITHIN = 60.0
-_READY_POLL = 0.1
 _DIES_WITHIN = 5.0
-_ASK_AT_ONCE = 4  # readiness questions in flight: each costs Docker a tenth of a second of processor time
+_OF_PROCESS = re.compile(r"/proc/(\d+)/ns/net")
 
 
 class ContainerlabRuntime:
@@ -39,12 +43,12 @@ class ContainerlabRuntime:
         self._topology = topology
         self._tool = ContainerlabTool(Path(topology.folder) / Path(topology.file).name, topology.name, binary)
         self._long = {node: topology.long_name(node) for node in topology.nodes}
+        self._spawned: dict[str, WeakSet[subprocess.Popen[str]]] = {node: WeakSet() for node in topology.nodes}
 
     def deploy(self, progress: Progress) -> None:
         """Bring every node and link up and wait until all are ready; what already runs as described stays."""
         docker.require_daemon()
-        images = self._images()
-        broken = self._unusable(images)
+        broken = self._unusable(self._images())
         if broken:
             progress(f"not as described: {', '.join(broken)}; deploying the whole lab anew")
             self.destroy(progress)
@@ -52,7 +56,7 @@ class ContainerlabRuntime:
             self._tool.run("deploy", progress=progress)
         except LabError as error:
             raise LabError("; ".join([str(error), *self._dead()])) from error
-        self._ready(self._topology.nodes)
+        self._await_ready(self._topology.nodes)
 
     def destroy(self, progress: Progress) -> None:
         """Remove containers, links, kept namespaces and containerlab's files, whatever state a crash left them in."""
@@ -79,26 +83,26 @@ class ContainerlabRuntime:
 
     def exec(self, node: str, argv: Sequence[str], timeout: float = 30.0) -> Completed:
         """Run a command in the node to its end; after `timeout` seconds it is killed and LabError raised."""
-        with self.spawn(node, argv) as process:
+        with self._popen(node, argv, subprocess.DEVNULL) as process:
             try:
                 out, err = process.communicate(timeout=timeout)
-            except subprocess.TimeoutExpired:
+            except BaseException as error:
                 process.kill()
-                raise LabError(f"{node}: `{' '.join(argv)}` did not end within {timeout:g} s") from None
-        if process.returncode and err.startswith(docker.REFUSALS):
-            raise LabError(f"{node}: {err.strip()}")
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise LabError(f"{node}: `{' '.join(argv)}` did not end within {timeout:g} s") from None
+                raise
         return Completed(tuple(argv), process.returncode, out, err)
 
     def spawn(self, node: str, argv: Sequence[str]) -> subprocess.Popen[str]:
-        """Start a command in the node. Signals sent to what is returned reach the command and its children."""
-        return ExecProcess(self._container_name(node), argv)
+        """Start a command in the node; its three pipes are text, and it is a child of this process."""
+        return self._popen(node, argv, subprocess.PIPE)
 
     def netns(self, node: str) -> Path:
         """The node's namespace; that of a killed node is the one its links wait in."""
         long = self._container_name(node)
         if parking.is_parked(long):
             return parking.parking(long)
-        return _netns(self._running(node))
+        return Path(f"/proc/{self._pid(node)}/ns/net")
 
     def kill(self, node: str) -> None:
         """SIGKILL every process of the node at once: PID 1's death takes the others. Its links stay up."""
@@ -109,62 +113,59 @@ class ContainerlabRuntime:
                 'set restart-policy: "no" in the topology'
             )
         with _process(container.pid) as descriptor:
-            parking.park(container.name, _netns(container))
+            parking.park(container.name, Path(f"/proc/{container.pid}/ns/net"))
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-            if not select.select([descriptor], [], [], _DIES_WITHIN)[0]:
-                raise LabError(f"{node}: PID {container.pid} still runs {_DIES_WITHIN:g} s after SIGKILL")
-        _until(
-            lambda: not self._pid(container.name), _DIES_WITHIN, f"{node}: is dead, but Docker still calls it running"
-        )
+            _until(lambda: self._is_over(node, descriptor), _DIES_WITHIN, f"{node}: PID {container.pid} still runs")
+        _until(lambda: not self._runs(node), _DIES_WITHIN, f"{node}: is dead, but Docker still calls it running")
 
     def start(self, node: str) -> None:
         """Start a killed node; containerlab moves the kept links to its new namespace, and the node's start script
         applies the addresses again."""
-        long = self._container_name(node)
-        if not parking.is_parked(long):
+        if not parking.is_parked(self._container_name(node)):
             raise LabError(f"{node}: no links are kept for it, so it was not killed by this lab: deploy the lab anew")
         self._tool.run("start", "--node", node)
-        self._ready([node])
+        self._await_ready([node])
 
-    def _ready(self, nodes: Iterable[str]) -> None:
-        """Wait until each node passes its health check, or, without one, runs; raises LabError saying which do not."""
-        waiting = list(nodes)
-        deadline = time.monotonic() + _READY_WITHIN
-        with ThreadPoolExecutor(_ASK_AT_ONCE) as pool:
-            while waiting:
-                self._require_running(waiting)
-                answers = list(pool.map(self._unready, waiting))
-                waiting = [node for node, answer in zip(waiting, answers, strict=True) if answer is not None]
-                if waiting and time.monotonic() > deadline:
-                    why = "; ".join(f"{n}: {a}" for n, a in zip(waiting, filter(None, answers), strict=False))
-                    raise LabError(f"not ready after {_READY_WITHIN:g} s: {why}")
-                if waiting:
-                    time.sleep(_READY_POLL)
-
-    def _unready(self, node: str) -> str | None:
-        """None when the node's health check passes, else what it says."""
-        check = self._topology.nodes[node].healthcheck
-        argv = _health_argv(check.test) if check else ()
-        if not check or not argv:
-            return None
+    def _popen(self, node: str, argv: Sequence[str], stdin: int) -> subprocess.Popen[str]:
+        pid = self._pid(node)
+        pipe = subprocess.PIPE
         try:
-            done = self.exec(node, argv, timeout=check.timeout)
-        except LabError as error:
-            return str(error)
-        if done.returncode == 0:
-            return None
-        return (done.stderr or done.stdout).strip() or f"`{' '.join(argv)}` gives exit code {done.returncode}"
+            process = enter.popen(
+                pid, argv, stdin=stdin, stdout=pipe, stderr=pipe, errors="replace", start_new_session=True
+            )
+        except OSError as error:
+            raise LabError(f"{node}: `{argv[0]}` cannot run: {error.strerror}") from None
+        self._spawned[node].add(process)
+        return process
 
-    def _require_running(self, nodes: Iterable[str]) -> None:
-        wanted = set(nodes)
-        missing = [f"{each.name}: {each.state}" for each in self.nodes() if each.name in wanted and not each.pid]
-        if missing:
-            raise LabError("; ".join(self._dead() or missing))
+    def _is_over(self, node: str, descriptor: int) -> bool:
+        """Whether the node's PID 1 has ended, which it cannot before the dead that we put there are reaped."""
+        for process in self._spawned[node]:
+            process.poll()
+        return bool(select.select([descriptor], [], [], 0)[0])
+
+    def _await_ready(self, nodes: Iterable[str]) -> None:
+        """Wait until each node's health check passes; raises LabError for one that fails it or has ended."""
+        stopped = threading.Event()
+        access = NodeAccess(self.start, self.exec, self._runs, lambda node: docker.last_words(self._long[node]))
+        waiting = [self._topology.nodes[node] for node in nodes]
+        with ThreadPoolExecutor(len(waiting)) as pool:
+            try:
+                for _ in pool.map(lambda node: wait_ready(node, access, stopped), waiting):
+                    pass
+            finally:
+                stopped.set()
+        if dead := self._dead():
+            raise LabError("; ".join(dead))
 
     def _dead(self) -> list[str]:
-        """What the nodes that have ended said at last."""
-        ended = [each for each in self.nodes() if each.state == "exited"]
-        return [f"{each.name} has ended: {docker.last_words(self._long[each.name]) or 'no output'}" for each in ended]
+        """What the nodes that have ended said at last; a killed node is not among them."""
+        ended = [each.name for each in self.nodes() if each.state == "exited"]
+        return [
+            f"{node} has ended: {docker.last_words(self._long[node]) or 'no output'}"
+            for node in ended
+            if not parking.is_parked(self._long[node])
+        ]
 
     def _images(self) -> dict[str, str]:
         """Name -> id of every image that the topology names; raises LabError when one is missing."""
@@ -194,6 +195,15 @@ class ContainerlabRuntime:
             return NodeStatus(node, "absent", 0, labels)
         return NodeStatus(node, container.state, container.pid, labels)
 
+    def _pid(self, node: str) -> int:
+        """PID 1 of a running node, on the host: from containerlab's link in /run/netns, else from Docker."""
+        long = self._container_name(node)
+        link = parking.NAMED / long
+        match = _OF_PROCESS.fullmatch(str(link.readlink())) if link.is_symlink() else None
+        if match and _belongs(int(match[1]), long):
+            return int(match[1])
+        return self._running(node).pid
+
     def _running(self, node: str) -> Container:
         long = self._container_name(node)
         container = docker.containers([long]).get(long)
@@ -201,9 +211,9 @@ class ContainerlabRuntime:
             raise LabError(f"{node}: does not run ({container.state if container else 'no such container'})")
         return container
 
-    def _pid(self, long: str) -> int:
-        container = docker.containers([long]).get(long)
-        return container.pid if container else 0
+    def _runs(self, node: str) -> bool:
+        found = docker.containers([self._long[node]]).values()
+        return any(container.pid for container in found)
 
     def _container_name(self, node: str) -> str:
         if node not in self._long:
@@ -211,15 +221,13 @@ class ContainerlabRuntime:
         return self._long[node]
 
 
-def _health_argv(test: tuple[str, ...]) -> tuple[str, ...]:
-    """The command of a Docker health check; empty for NONE."""
-    if test[:1] == ("CMD",):
-        return test[1:]
-    return ("sh", "-c", *test[1:]) if test[:1] == ("CMD-SHELL",) else ()
-
-
-def _netns(container: Container) -> Path:
-    return Path(f"/proc/{container.pid}/ns/net")
+def _belongs(pid: int, container: str) -> bool:
+    """Whether the process is one of the container's, and not another that was given the number since."""
+    try:
+        words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return f"CLAB_LABEL_CLAB_NODE_LONGNAME={container}".encode() in words
 
 
 @contextmanager
@@ -239,4 +247,4 @@ def _until(holds: Callable[[], bool], within: float, otherwise: str) -> None:
     while not holds():
         if time.monotonic() > deadline:
             raise LabError(f"{otherwise} after {within:g} s")
-        time.sleep(0.02)
+        time.sleep(0.01)

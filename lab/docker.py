@@ -1,22 +1,12 @@
-"""The few things the lab asks of Docker's command line: what a container is, and commands in it."""
+"""The few things the lab asks of Docker's command line."""
 
-import contextlib
 import json
-import os
-import signal
 import subprocess
-import time
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lab.runtime import LabError
-
-_MARK = "FAIRHOP_SPAWN"
-REFUSALS = ("Error response from daemon:", "Error: No such container")  # how `docker exec` says it ran nothing
-_APPEARS_WITHIN = 2.0  # seconds that `docker exec` may need to start its command
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,63 +63,6 @@ def last_words(container: str) -> str:
     """The last lines that the container wrote, empty when there are none."""
     done = _docker(("logs", "--tail", "5", container), 20.0)
     return f"{done.stdout}{done.stderr}".strip() if done.returncode == 0 else ""
-
-
-class ExecProcess(subprocess.Popen[str]):
-    """A command started in a container by `docker exec`, with text pipes.
-
-    Docker's client does not pass signals on. Here a signal goes to the command itself and to all its children, which
-    are recognised on the host by a variable in their environment: a command that clears it is out of reach.
-    """
-
-    def __init__(self, container: str, argv: Sequence[str]) -> None:
-        self._mark = f"{_MARK}={uuid.uuid4().hex}".encode()
-        super().__init__(
-            ["docker", "exec", "--interactive", "--env", self._mark.decode(), container, *argv],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            bufsize=1,
-            start_new_session=True,
-        )
-
-    def send_signal(self, sig: int) -> None:
-        """Signal the command and its children; nothing happens when it has ended."""
-        deadline = time.monotonic() + _APPEARS_WITHIN
-        while self.poll() is None:
-            if _signal_marked(self._mark, sig):
-                return
-            if time.monotonic() > deadline:
-                super().send_signal(sig)  # the command never came to be: only the client is left
-                return
-            time.sleep(0.01)
-
-
-def _signal_marked(mark: bytes, sig: int) -> bool:
-    """Signal every process whose environment holds `mark`; whether there was one."""
-    found = False
-    for descriptor in _marked(mark):
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(descriptor, sig)
-            found = True
-    return found
-
-
-def _marked(mark: bytes) -> Iterator[int]:
-    """Pidfds, open only while iterated, of the processes whose environment holds `mark`."""
-    for process in Path("/proc").iterdir():
-        if not process.name.isdecimal():
-            continue
-        with contextlib.suppress(OSError):
-            # The pidfd first: then the environment read is that of the process which the pidfd names.
-            descriptor = os.pidfd_open(int(process.name))
-            try:
-                if mark in (process / "environ").read_bytes().split(b"\0"):
-                    yield descriptor
-            finally:
-                os.close(descriptor)
 
 
 def _container(described: dict[str, Any]) -> Container:
