@@ -18,7 +18,8 @@ CORES = [
     "edge/announce.py", "edge/config.py", "edge/config_rules.py", "edge/decode.py", "edge/health.py", "edge/maglev.py",
     "edge/plan.py", "edge/strictyaml.py", "edge/datapath/abi.py", "edge/datapath/hashing.py", "edge/datapath/model.py",
     "edge/datapath/checks.py", "edge/datapath/decap_oracle.py", "edge/datapath/encode.py", "edge/datapath/headers.py",
-    "edge/datapath/oracle.py", "edge/datapath/oracle_icmp.py", "edge/datapath/perfecthash.py", "lab/addressing.py", "lab/ledger.py", "lab/render.py", "lab/topology.py",
+    "edge/datapath/oracle.py", "edge/datapath/oracle_icmp.py", "edge/datapath/perfecthash.py", "lab/addressing.py",
+    "lab/ledger.py", "lab/render.py", "lab/topology.py",
     "lab/facts.py", "lab/fib.py", "lab/flow.py", "lab/flowtap/flows.py", "lab/http_reply.py", "lab/load_plan.py",
     "lab/rtnetlink.py", "lab/taps.py", "lab/tunnel.py",
 ]  # fmt: skip
