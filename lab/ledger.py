@@ -6,7 +6,7 @@ is answered, so the longest gap is what a client felt and not what a socket saw.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 from lab.facts import EVIDENCE_LIMIT, Facts, Failure, Kind, Reason, Report, first_failures
@@ -165,7 +165,8 @@ class Ledger:
     def report(self, now: float) -> Report:
         """Everything recorded: the marked intervals, and the total up to `now`."""
         parts = [*self._windows, self._facts("", now)]
-        return Report(reduce(lambda one, later: one.then(later), parts), tuple(self._windows))
+        total = reduce(lambda one, later: one.then(later), parts)
+        return Report(replace(total, label="total"), tuple(self._windows))
 
     def flows(self) -> dict[Flow, str]:
         """Every connection open now, and the backend that answers it ("" before its first answer)."""

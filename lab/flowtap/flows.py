@@ -8,8 +8,10 @@ from ipaddress import IPv4Address
 
 from lab.flow import Flow
 
-KEY = struct.Struct("!4s4sHH4s4s")  # struct flow_key; its last two words are in the machine's byte order
-SEEN = struct.Struct("=QQ")  # struct flow_seen: packets, last (ns)
+_FLOW = struct.Struct("!4s4sHH")  # struct flow_key up to the ports; then protocol and ifindex, in machine order
+_SEEN = struct.Struct("=QQ")  # struct flow_seen: packets, last (ns)
+_FLOW_BYTES, _KEY_BYTES = 16, 20
+_VIP = slice(4, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,30 +22,36 @@ class Seen:
     last: float
 
 
-Reading = Mapping[tuple[Flow, str], Seen]
+# Flows stay the map's bytes until they are told: hashing an IPv4Address costs more than all the rest of a reading.
+Reading = Mapping[tuple[bytes, str], Seen]
+Row = tuple[bytes, bytes]
 
 
-def read_rows(rows: Iterable[tuple[bytes, bytes]], edges: Mapping[int, str]) -> Iterator[tuple[tuple[Flow, str], Seen]]:
+def read_rows(rows: Iterable[Row], edges: Mapping[int, str]) -> Iterator[tuple[tuple[bytes, str], Seen]]:
     """The map's (key, value) pairs; `edges`: the edge behind each interface index. Other interfaces are left out."""
     for key, value in rows:
-        client, vip, client_port, vip_port, protocol, index = KEY.unpack(key)
-        edge = edges.get(int.from_bytes(index, "little"))
+        edge = edges.get(int.from_bytes(key[_FLOW_BYTES:_KEY_BYTES], "little"))
         if edge is not None:
-            flow = Flow(
-                IPv4Address(client), client_port, IPv4Address(vip), vip_port, int.from_bytes(protocol, "little")
-            )
-            packets, last = SEEN.unpack(value)
-            yield (flow, edge), Seen(packets, last / 1e9)
+            packets, last = _SEEN.unpack(value)
+            yield (key[:_FLOW_BYTES], edge), Seen(packets, last / 1e9)
 
 
-def add_up(rows: Iterable[tuple[tuple[Flow, str], Seen]], vips: Collection[IPv4Address]) -> Reading:
+def add_up(rows: Iterable[tuple[tuple[bytes, str], Seen]], vips: Collection[IPv4Address]) -> Reading:
     """One reading out of those of several routers: packets to `vips`, summed over the routers they came through."""
-    reading: dict[tuple[Flow, str], Seen] = {}
+    wanted = {vip.packed for vip in vips}
+    reading: dict[tuple[bytes, str], Seen] = {}
     for key, seen in rows:
-        if key[0].vip in vips:
-            old = reading.get(key, Seen(0, 0.0))
-            reading[key] = Seen(old.packets + seen.packets, max(old.last, seen.last))
+        if key[0][_VIP] in wanted:
+            old = reading.get(key)
+            reading[key] = Seen(old.packets + seen.packets, max(old.last, seen.last)) if old else seen
     return reading
+
+
+def read_flow(packed: bytes) -> Flow:
+    """The flow that the first 16 bytes of a key mean."""
+    client, vip, client_port, vip_port = _FLOW.unpack_from(packed)
+    protocol = int.from_bytes(packed[_FLOW.size : _FLOW_BYTES], "little")
+    return Flow(IPv4Address(client), client_port, IPv4Address(vip), vip_port, protocol)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +83,16 @@ class Carriage:
 
 def carriage(before: Reading, after: Reading) -> Carriage:
     """What happened between two readings. A flow whose count fell was forgotten by the map and seen anew."""
-    latest: dict[Flow, tuple[float, str]] = {}
-    for (flow, edge), seen in before.items():
-        latest[flow] = max(latest.get(flow, (0.0, "")), (seen.last, edge))
-    edges: dict[Flow, set[str]] = {}
+    edges: dict[bytes, set[str]] = {}
     for (flow, edge), seen in after.items():
         old = before.get((flow, edge))
         if old is None or seen.packets != old.packets:
             edges.setdefault(flow, set()).add(edge)
+    latest: dict[bytes, tuple[float, str]] = {}
+    for (flow, edge), seen in before.items():
+        latest[flow] = max(latest.get(flow, (0.0, "")), (seen.last, edge))
+    flows = {packed: read_flow(packed) for packed in edges}
     return Carriage(
-        {flow: frozenset(names) for flow, names in edges.items()},
-        {flow: latest.get(flow, (0.0, ""))[1] for flow in edges},
+        {flows[packed]: frozenset(names) for packed, names in edges.items()},
+        {flow: latest.get(packed, (0.0, ""))[1] for packed, flow in flows.items()},
     )

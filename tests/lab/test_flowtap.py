@@ -3,7 +3,7 @@
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from edge.datapath.bpf.build import build
 from lab.addressing import plan
 from lab.flow import TCP, UDP, Flow, make_flow
 from lab.flowtap import batch
-from lab.flowtap.flows import Carriage, Reading, Seen, add_up, carriage, read_rows
+from lab.flowtap.flows import Carriage, Reading, Seen, add_up, carriage, read_flow, read_rows
 from lab.flowtap.tap import OBJECT, FlowTap
 from lab.inside import inside
 from lab.runtime import LabError
@@ -26,6 +26,7 @@ from tests.lab.privatenet import ip, namespace, needs_root
 ROOT = Path(__file__).parents[2]
 CLIENT, VIP, OTHER = "198.51.100.9", "203.0.113.11", "192.0.2.1"
 VIPS = [IPv4Address(VIP)]
+Steps = list[tuple[Flow, str]]
 FLOW, FLOW_TWO = (make_flow(CLIENT, port, VIP, 7000, UDP) for port in (40000, 40001))
 E1, E2 = frozenset({"a-e1"}), frozenset({"a-e2"})
 
@@ -35,23 +36,30 @@ def row(flow: Flow, index: int, packets: int, last: int) -> tuple[bytes, bytes]:
     return key + struct.pack("=II", flow.protocol, index), struct.pack("=QQ", packets, last)
 
 
+def packed(flow: Flow) -> bytes:
+    return row(flow, 0, 0, 0)[0][:16]
+
+
+def reading(seen: Mapping[tuple[Flow, str], Seen]) -> Reading:
+    return {(packed(flow), edge): each for (flow, edge), each in seen.items()}
+
+
 def test_rows_become_flows_at_edges_and_routers_add_up() -> None:
     edges = {2: "a-e1", 3: "a-e2"}
     rows = [row(FLOW, 2, 5, 10**9), row(FLOW, 3, 1, 2 * 10**9), row(FLOW, 9, 7, 1), row(FLOW_TWO, 2, 1, 1)]
     elsewhere = row(make_flow(CLIENT, 40000, OTHER, 7000, UDP), 2, 1, 1)
     one = list(read_rows([*rows, elsewhere], edges))
     other_router = list(read_rows([row(FLOW, 7, 2, 3 * 10**9)], {7: "a-e1"}))
-    assert add_up([*one, *other_router], VIPS) == {
-        (FLOW, "a-e1"): Seen(7, 3.0),
-        (FLOW, "a-e2"): Seen(1, 2.0),
-        (FLOW_TWO, "a-e1"): Seen(1, 1e-9),
-    }
+    assert add_up([*one, *other_router], VIPS) == reading(
+        {(FLOW, "a-e1"): Seen(7, 3.0), (FLOW, "a-e2"): Seen(1, 2.0), (FLOW_TWO, "a-e1"): Seen(1, 1e-9)}
+    )
+    assert read_flow(packed(FLOW)) == FLOW
 
 
 def test_a_flow_that_changes_its_edge_moved_and_one_that_stays_did_not() -> None:
     before = {(FLOW, "a-e1"): Seen(5, 1.0), (FLOW_TWO, "a-e1"): Seen(5, 1.0), (FLOW_TWO, "a-e2"): Seen(9, 0.5)}
     after = before | {(FLOW, "a-e2"): Seen(1, 2.0), (FLOW_TWO, "a-e1"): Seen(6, 2.0)}
-    found = carriage(before, after)
+    found = carriage(reading(before), reading(after))
     assert found.edges == {FLOW: E2, FLOW_TWO: E1}
     assert found.before == {FLOW: "a-e1", FLOW_TWO: "a-e1"}
     assert found.moved == {FLOW: E1 | E2}
@@ -60,14 +68,15 @@ def test_a_flow_that_changes_its_edge_moved_and_one_that_stays_did_not() -> None
 
 
 def test_a_new_flow_has_not_moved_unless_it_used_two_edges() -> None:
-    assert carriage({}, {(FLOW, "a-e1"): Seen(1, 1.0)}).moved == {}
-    both: Reading = {(FLOW, "a-e1"): Seen(1, 1.0), (FLOW, "a-e2"): Seen(1, 1.1)}
+    assert carriage({}, reading({(FLOW, "a-e1"): Seen(1, 1.0)})).moved == {}
+    both = reading({(FLOW, "a-e1"): Seen(1, 1.0), (FLOW, "a-e2"): Seen(1, 1.1)})
     assert carriage({}, both).moved == {FLOW: E1 | E2}
 
 
 def test_a_flow_that_the_map_forgot_and_saw_anew_was_carried() -> None:
-    assert carriage({(FLOW, "a-e1"): Seen(50, 1.0)}, {(FLOW, "a-e1"): Seen(2, 9.0)}).edges == {FLOW: E1}
-    assert carriage({(FLOW, "a-e1"): Seen(50, 1.0)}, {}).edges == {}
+    before = reading({(FLOW, "a-e1"): Seen(50, 1.0)})
+    assert carriage(before, reading({(FLOW, "a-e1"): Seen(2, 9.0)})).edges == {FLOW: E1}
+    assert carriage(before, {}).edges == {}
 
 
 STEP = st.tuples(st.sampled_from([FLOW, FLOW_TWO]), st.sampled_from(["a-e1", "a-e2"]))
@@ -75,11 +84,10 @@ STEP = st.tuples(st.sampled_from([FLOW, FLOW_TWO]), st.sampled_from(["a-e1", "a-
 
 @settings(deadline=None)
 @given(st.lists(STEP, max_size=20), st.lists(STEP, max_size=20))
-def test_two_readings_tell_exactly_what_was_sent_between_them(
-    first: list[tuple[Flow, str]], then: list[tuple[Flow, str]]
-) -> None:
-    def counted(steps: list[tuple[Flow, str]]) -> dict[tuple[Flow, str], Seen]:
-        return {step: Seen(steps.count(step), max(n for n, s in enumerate(steps) if s == step)) for step in steps}
+def test_two_readings_tell_exactly_what_was_sent_between_them(first: Steps, then: Steps) -> None:
+    def counted(steps: Steps) -> Reading:
+        last = {step: number for number, step in enumerate(steps)}
+        return reading({step: Seen(steps.count(step), last[step]) for step in steps})
 
     found = carriage(counted(first), counted(first + then))
     assert found.edges == {flow: frozenset(e for f, e in then if f == flow) for flow, _ in then}
@@ -166,11 +174,10 @@ def test_tcp_counts_and_a_fragment_counts_once(router: Path) -> None:
         towards(router, 1)
         name = inside(router, syn)
         send(router, FLOW, size=4000)
-        reading = tap._read()
-    assert reading[make_flow(*name, VIP, 80, TCP), "a-e1"].packets == 1
-    assert reading[FLOW, "a-e1"].packets == 1
-    assert abs(reading[FLOW, "a-e1"].last - time.monotonic()) < 5, "the clock is CLOCK_MONOTONIC"
-    assert set(reading) == {(make_flow(*name, VIP, 80, TCP), "a-e1"), (FLOW, "a-e1")}
+        found = {(read_flow(flow), edge): seen for (flow, edge), seen in tap._read().items()}
+    assert set(found) == {(make_flow(*name, VIP, 80, TCP), "a-e1"), (FLOW, "a-e1")}
+    assert {seen.packets for seen in found.values()} == {1}
+    assert abs(found[FLOW, "a-e1"].last - time.monotonic()) < 5, "the clock is CLOCK_MONOTONIC"
 
 
 @needs_root
