@@ -8,6 +8,7 @@ import click
 
 from edge.cli.common import CONFIG, NEGATIVE, fail, json_option, print_json
 from lab.cli_common import SCHEMA_VERSION, lab_options, load_topology, table, tell
+from lab.cli_demo import demo
 from lab.files import runtime_for
 from lab.runtime import NodeStatus
 
@@ -24,12 +25,13 @@ def lab() -> None:
 @click.option("--reconfigure", is_flag=True, help="Take the lab down first if it runs.")
 @lab_options
 def up(path: Path | None, runtime_name: str, reconfigure: bool) -> None:
-    """Bring the lab up and leave it up; returns when every node is ready."""
+    """Bring the lab up and leave it up; returns when every node is ready and every router has converged."""
     from lab.bring_up import bring_up  # noqa: PLC0415 - each verb loads what it needs
+    from lab.converge import converge  # noqa: PLC0415
 
     topology = load_topology(path)
     began = time.monotonic()
-    bring_up(runtime_for(runtime_name, topology), topology, tell, reconfigure=reconfigure)
+    bring_up(runtime_for(runtime_name, topology), topology, tell, converge=converge, reconfigure=reconfigure)
     took = time.monotonic() - began
     tell(f"lab {topology.name} is up: {len(topology.nodes)} nodes, {len(topology.links)} links, {took:.1f} s")
 
@@ -165,3 +167,6 @@ def _show_labs(as_json: bool) -> None:
 
 def _node_row(node: NodeStatus) -> tuple[str, ...]:
     return node.name, node.state, str(node.pid or "-"), node.labels.get("clab-node-group", "") or "-"
+
+
+lab.add_command(demo)

@@ -20,7 +20,7 @@ def vip_prefixes(plan: LabPlan) -> tuple[IPv4Network, ...]:
 def expected(plan: LabPlan, announcing: Collection[str]) -> Expected:
     """Router -> prefix -> gateways: a site router uses its own site's edges, and transit where there are none.
 
-    Transit uses the routers of every site with an announcing edge: the paths are equally long.
+    Transit uses one path, that of the lowest router id, so that all of an area's clients move to one site at a time.
     """
     gateways = {node.name: _gateways(plan, node, announcing) for node in plan.having(Role.ROUTER)}
     return {name: dict.fromkeys(vip_prefixes(plan), hops) for name, hops in gateways.items()}
@@ -28,7 +28,7 @@ def expected(plan: LabPlan, announcing: Collection[str]) -> Expected:
 
 def _gateways(plan: LabPlan, router: NodePlan, announcing: Collection[str]) -> tuple[str, ...]:
     serving = {plan.nodes[name].site for name in announcing}
-    own, transit, sites = [], [], []
+    own, transit, routers_by_number = [], [], []
     for interface, peer in plan.neighbours(router):
         address = str(interface.peer_address)
         if peer.role is Role.EDGE and peer.name in announcing:
@@ -36,8 +36,10 @@ def _gateways(plan: LabPlan, router: NodePlan, announcing: Collection[str]) -> t
         elif peer.role is Role.ROUTER and not peer.site and serving - {router.site}:
             transit.append(address)
         elif peer.role is Role.ROUTER and not router.site and peer.site in serving:
-            sites.append(address)
-    return tuple(own or (sites if not router.site else transit))
+            routers_by_number.append((peer.number, address))
+    if not router.site:
+        return tuple(address for _, address in sorted(routers_by_number)[:1])
+    return tuple(own or transit)
 
 
 def gateway_names(plan: LabPlan) -> Mapping[str, str]:
