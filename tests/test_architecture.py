@@ -22,6 +22,8 @@ CORES = [
     "lab/ledger.py", "lab/render.py", "lab/topology.py",
     "lab/facts.py", "lab/fib.py", "lab/flow.py", "lab/flowtap/flows.py", "lab/http_reply.py", "lab/load_plan.py",
     "lab/rtnetlink.py", "lab/taps.py", "lab/tunnel.py",
+    "lab/envsubst.py", "lab/render_frr.py", "lab/render_host.py", "lab/topology_inherit.py", "lab/topology_keys.py",
+    "lab/topology_links.py", "lab/topology_model.py",
 ]  # fmt: skip
 
 
