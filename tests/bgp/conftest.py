@@ -15,6 +15,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is slow, not wrong.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 ROUTER, EDGE = "fh-bgp-r", "fh-bgp-e"
 VIP, OTHER = "203.0.113.10/32", "203.0.113.11/32"
