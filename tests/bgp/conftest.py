@@ -26,7 +26,9 @@ VIP, OTHER = "203.0.113.10/32", "203.0.113.11/32"
 FRR = Path("/usr/lib/frr")
 ROOT = Path(__file__).resolve().parents[2]
 
-FRR_CONF = """\
+SECRET = "c4n-ary$!%"
+
+FRR_CONF = f"""\
 frr version 8.4
 frr defaults traditional
 no zebra nexthop kernel enable
@@ -39,6 +41,8 @@ router bgp 65101
  neighbor 10.0.5.1 timers connect 1
  neighbor 10.0.5.1 advertisement-interval 0
  neighbor 10.0.5.1 passive
+ neighbor 10.0.5.1 password {SECRET}
+ neighbor 10.0.5.1 ttl-security hops 1
  address-family ipv4 unicast
   neighbor 10.0.5.1 activate
 """
@@ -123,7 +127,8 @@ class EdgeDaemon:
     process: subprocess.Popen[str] | None = None
 
     def start(self) -> Self:
-        peer = {"name": "r1", "address": "10.0.5.0", "asn": 65101, "local_address": "10.0.5.1"}
+        peer: dict[str, object] = {"name": "r1", "address": "10.0.5.0", "asn": 65101, "local_address": "10.0.5.1"}
+        peer |= {"md5": SECRET, "ttl_security": True}
         config = {"asn": 65110, "router_id": "10.255.0.6", "hold_time": 3, "lease": 2.0, "user": self.user}
         settings = json.dumps({**config, "prefixes": [VIP, OTHER], "peers": [peer]})
         argv = ["nsenter", f"--net=/run/netns/{EDGE}", sys.executable, "-m", "tests.bgp.edge_daemon"]

@@ -11,7 +11,7 @@ import pytest
 
 from bgp.process import start_ticks
 from bgp.route import GRACEFUL_SHUTDOWN
-from tests.bgp.conftest import OTHER, VIP, EdgeDaemon, FrrRouter, eventually
+from tests.bgp.conftest import OTHER, SECRET, VIP, EdgeDaemon, FrrRouter, eventually
 
 pytestmark = pytest.mark.lab
 
@@ -163,6 +163,15 @@ def test_the_announcer_has_no_privilege_and_nobody_else_reaches_its_socket(frr: 
     modes = {path.name: (stat.S_IMODE(path.stat().st_mode), path.stat().st_uid) for path in daemon.run_dir.iterdir()}
     assert stat.S_IMODE(daemon.run_dir.stat().st_mode) == 0o750 and daemon.run_dir.stat().st_uid == 0
     assert modes["relay.sock"] == (0o600, 65534) and modes["exabgp.conf"] == (0o640, 0)
+
+
+def test_the_md5_key_is_in_no_log_and_no_process_list(frr: FrrRouter, daemon: EdgeDaemon) -> None:
+    assert SECRET in (daemon.run_dir / "exabgp.conf").read_text(), "the session runs without a key"
+    places = [path for path in daemon.run_dir.iterdir() if path.is_file() and path.suffix != ".conf"]
+    for which in ("exabgp", "relay"):
+        places += [Path(f"/proc/{process(daemon, which)}/{file}") for file in ("cmdline", "environ")]
+    assert daemon.run_dir / "exabgp.log" in places
+    assert [str(place) for place in places if SECRET.encode() in place.read_bytes()] == []
 
 
 def test_an_orderly_stop_withdraws_before_the_session_ends(frr: FrrRouter, daemon: EdgeDaemon) -> None:
