@@ -48,6 +48,10 @@ class ContainerlabRuntime:
     def deploy(self, progress: Progress) -> None:
         """Bring every node and link up and wait until all are ready; what already runs as described stays."""
         docker.require_daemon()
+        if foreign := [long for long in self._long.values() if parking.is_foreign(long)]:
+            raise LabError(
+                f"{parking.NAMED}/{foreign[0]} is there already: another runtime has this lab up; take it down"
+            )
         broken = self._unusable(self._images())
         if broken:
             progress(f"not as described: {', '.join(broken)}; deploying the whole lab anew")

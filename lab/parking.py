@@ -25,6 +25,12 @@ def is_parked(container: str) -> bool:
     return _is_mounted(parking(container))
 
 
+def is_foreign(container: str) -> bool:
+    """Whether something other than containerlab's own symlink has the container's name in /run/netns."""
+    link = NAMED / container
+    return link.exists() and not link.is_symlink()
+
+
 def park(container: str, netns: Path) -> None:
     """Keep `netns` (a /proc/PID/ns/net) for `container` beyond the life of its processes; raises LabError."""
     kept = parking(container)

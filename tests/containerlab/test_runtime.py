@@ -208,6 +208,19 @@ def test_refusals_name_the_node_and_the_reason(pair: ContainerlabRuntime) -> Non
         pair.exec("left", ["true"])
 
 
+def test_a_lab_that_another_runtime_has_up_is_left_alone(pair: ContainerlabRuntime) -> None:
+    pair.destroy(silent)
+    theirs = f"clab-{LAB}-left"
+    tier.run("ip", "netns", "add", theirs)
+    try:
+        with pytest.raises(LabError, match=f"^/run/netns/{theirs} is there already: another runtime has this lab up"):
+            pair.deploy(silent)
+        pair.destroy(silent)
+        assert Path("/run/netns", theirs).exists()
+    finally:
+        tier.run("ip", "netns", "delete", theirs)
+
+
 def test_a_missing_image_is_named_with_the_command_that_makes_it(make_runtime: MakeRuntime, tmp_path: Path) -> None:
     text = PAIR.read_text().replace("fairhop-lab/router:local", "fairhop-lab/nobody:local")
     (tmp_path / "pair.clab.yml").write_text(text)
@@ -236,5 +249,6 @@ def test_destroy_cleans_after_a_deploy_that_was_shot(pair: ContainerlabRuntime) 
         ) as deploy:
             time.sleep(delay)
             os.killpg(deploy.pid, 9)
+        time.sleep(1)  # Docker still carries out what it was asked last
         pair.destroy(silent)
         assert traces() == set()

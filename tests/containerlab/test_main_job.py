@@ -1,0 +1,60 @@
+"""The main job on real containerlab: the same file, the same steps, the same verdicts as on namespaces."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.containerlab import tier
+from tests.containerlab.conftest import MakeRuntime
+
+pytestmark = [pytest.mark.containerlab, pytest.mark.timeout(1800)]
+
+TOPOLOGY = tier.ROOT / "containerlab" / "two-site.clab.yml"
+
+
+@pytest.fixture(scope="module")
+def report(make_runtime: MakeRuntime, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """What `fairhop lab demo --json` wrote; its own progress and verdict stand in the failure's text."""
+    written = tmp_path_factory.mktemp("demo") / "report.json"
+    command: list[str | Path] = [Path(sys.executable).with_name("fairhop"), "lab", "demo", "--runtime", "containerlab"]
+    try:
+        done = subprocess.run(
+            [*command, "--topology", TOPOLOGY, "--json", written],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        assert written.exists(), f"exit code {done.returncode}\n{done.stderr[-4000:]}\n{done.stdout[-4000:]}"
+        yield json.loads(written.read_text())
+    finally:
+        make_runtime(TOPOLOGY).destroy(lambda _: None)
+
+
+def test_every_check_passes(report: dict[str, Any]) -> None:
+    failed = [check for check in report["checks"] if not check["passed"]]
+    assert not failed
+    assert report["passed"]
+
+
+def test_it_ran_on_containerlab_with_a_full_population(report: dict[str, Any]) -> None:
+    assert report["runtime"] == "containerlab"
+    assert report["population"] >= 2000
+    assert [step["step"]["action"] for step in report["steps"]] == [
+        "drain",
+        "undrain",
+        "kill",
+        "start",
+        "drain",
+        "undrain",
+    ]
+
+
+def test_the_lab_is_gone_afterwards(report: dict[str, Any]) -> None:
+    left = tier.run("docker", "ps", "--all", "--filter", "label=containerlab=two-site", "--format", "{{.Names}}")
+    assert left == ""
