@@ -232,7 +232,13 @@ class _Kernel:
 
     def lookup(self, destination: IPv4Address) -> tuple[Hop, ...]:
         """Return the ways of the route that the kernel matches; none when there is no route."""
-        self._requests.send(rtnetlink.route_request(destination, self._next()))
+        hops = self._ways(destination, whole=True)
+        if any(hop.ifindex == 0 for hop in hops):  # net.ipv4.nexthop_compat_mode=0
+            return self._ways(destination, whole=False)
+        return hops
+
+    def _ways(self, destination: IPv4Address, *, whole: bool) -> tuple[Hop, ...]:
+        self._requests.send(rtnetlink.route_request(destination, self._next(), whole=whole))
         while True:
             for message in self._answers():
                 if message.type == rtnetlink.NLMSG_ERROR:

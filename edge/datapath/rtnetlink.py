@@ -77,7 +77,10 @@ class NeighbourFact:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One way of a route. `gateway` None: the destination is on the link. `dead`: the kernel would not use it."""
+    """One way of a route. `gateway` None: the destination is on the link. `dead`: the kernel would not use it.
+
+    `ifindex` 0: the way is in a nexthop object, of which the kernel tells only the number.
+    """
 
     ifindex: int
     gateway: IpAddress | None
@@ -90,9 +93,13 @@ def dump_request(kind: int, sequence: int) -> bytes:
     return _message(kind, _REQUEST | _DUMP, sequence, payload)
 
 
-def route_request(destination: IPv4Address, sequence: int) -> bytes:
-    """Ask which route the kernel matches for `destination`, with all its next hops (`ip route get fibmatch`)."""
-    payload = _ROUTE.pack(_AF_INET, 32, 0, 0, 0, 0, 0, 0, _RTM_F_FIB_MATCH) + _attribute(_RTA_DST, destination.packed)
+def route_request(destination: IPv4Address, sequence: int, *, whole: bool = True) -> bytes:
+    """Ask which route the kernel matches for `destination`, with all its next hops (`ip route get fibmatch`).
+
+    Not `whole`: ask for the one way that the kernel itself would take.
+    """
+    flags = _RTM_F_FIB_MATCH if whole else 0
+    payload = _ROUTE.pack(_AF_INET, 32, 0, 0, 0, 0, 0, 0, flags) + _attribute(_RTA_DST, destination.packed)
     return _message(RTM_GETROUTE, _REQUEST, sequence, payload)
 
 

@@ -44,6 +44,7 @@ class Segment:
     backend: Namespace
     router: Namespace
     directory: Path
+    pins: Path
     near: bytes
     far: bytes
     said: list[str] = field(default_factory=list)
@@ -52,7 +53,7 @@ class Segment:
     def process(self) -> Iterator["subprocess.Popen[str]"]:
         """Run `fairhop backend` until it says that it echoes."""
         config = self.directory / "backend.yaml"
-        config.write_text(YAML.format(pin=self.directory / "bpf" / "backend"))
+        config.write_text(YAML.format(pin=self.pins / "backend"))
         command = [*BACKEND, "--config", str(config)]
         with (
             self.backend.inside(),
@@ -85,7 +86,7 @@ class Segment:
 def segment(tmp_path: Path) -> Iterator[Segment]:
     need_programs()
     made: list[Namespace] = []
-    with kernel.bpffs(tmp_path / "bpf"):
+    with kernel.bpffs() as pins:
         try:
             for _ in range(2):
                 made.append(Namespace())
@@ -101,7 +102,7 @@ def segment(tmp_path: Path) -> Iterator[Segment]:
                 far = xdp.mac_address("r0")
             with backend.inside():
                 near = xdp.mac_address("b0")
-            yield Segment(backend, router, tmp_path, near, far)
+            yield Segment(backend, router, tmp_path, pins, near, far)
         finally:
             for namespace in made:
                 namespace.delete()
@@ -154,7 +155,7 @@ def test_sigterm_ends_it_cleanly_and_leaves_the_decapsulator(segment: Segment) -
         assert "stopped; the decapsulator stays attached" in running.stderr.read()
         assert running.wait(5) == 0
     assert attached(segment) is Mode.NATIVE
-    assert (segment.directory / "bpf" / "backend" / "link-b0").exists()
+    assert (segment.pins / "backend" / "link-b0").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -27,9 +27,9 @@ def tiny_object(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def pins(tmp_path: Path) -> Iterator[Path]:
+def pins() -> Iterator[Path]:
     _need_root()
-    with kernel.bpffs(tmp_path / "bpf") as mounted:
+    with kernel.bpffs() as mounted:
         yield mounted
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 import uuid
@@ -142,14 +143,17 @@ def veth(left: Namespace, left_name: str, right: Namespace, right_name: str, mtu
 
 
 @contextlib.contextmanager
-def bpffs(at: Path) -> Iterator[Path]:
-    """Mount a bpffs of this test's own."""
-    at.mkdir()
-    subprocess.run(["mount", "-t", "bpf", "bpf", str(at)], check=True)
+def bpffs() -> Iterator[Path]:
+    """Mount a bpffs of this test's own; not below pytest's directory, which another run may rename meanwhile."""
+    at = Path(tempfile.mkdtemp(prefix=PREFIX))
     try:
-        yield at
+        subprocess.run(["mount", "-t", "bpf", "bpf", str(at)], check=True)
+        try:
+            yield at
+        finally:
+            subprocess.run(["umount", str(at)], check=True)
     finally:
-        subprocess.run(["umount", str(at)], check=True)
+        at.rmdir()
 
 
 @contextlib.contextmanager

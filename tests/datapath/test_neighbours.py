@@ -155,6 +155,8 @@ def test_routes_that_change_are_followed(site: Site) -> None:
 
 
 def test_a_nexthop_object_that_changes_is_followed(site: Site) -> None:
+    with site.edge.inside():  # without this the kernel tells of the routes, too
+        Path("/proc/sys/net/ipv4/nexthop_compat_mode").write_text("0")
     site.edge.ip("nexthop", "add", "id", "7", "via", "10.0.1.0", "dev", "e1")
     site.edge.ip("route", "add", "default", "nhid", "7")
 
