@@ -51,7 +51,7 @@ class AnnouncerConfig(Model):
     hold_time: Annotated[Integer, Field(ge=3, le=65535)] = 9
     lease: Annotated[Seconds, Field(le=60)] = 2.0
     user: str = "nobody"
-    run_dir: str = "/run/fairhop"
+    run_dir: str = "/run/fairhop/announcer"
 
 
 class DrainConfig(Model):

@@ -145,7 +145,7 @@ class Demo:
         self._tap.mark()
         self._expect(step)
         began = time.monotonic()
-        self._act(step)
+        taken = self._act(step)
         self._await_routes(_ROUTES_WITHIN)
         if step.action is Action.START:
             self._progress(f"{step.name}: back after {time.monotonic() - began:.1f} s")
@@ -154,7 +154,8 @@ class Demo:
         facts = mark_all(self._loads, step.name)
         carried = self._tap.mark().only({flow for load in self._loads for flow in load.flows()})
         last = max(changes.values(), default=None)
-        result = StepResult(step, last, changes, facts, len(carried.moved), carried.flows_per_edge)
+        since = None if taken is None else taken - began
+        result = StepResult(step, last, since, changes, facts, len(carried.moved), carried.flows_per_edge)
         self._progress(_summary(result))
         return result
 
@@ -162,15 +163,21 @@ class Demo:
         leaving = step.action in (Action.DRAIN, Action.KILL)
         self._announcing = self._announcing - set(step.nodes) if leaving else self._announcing | set(step.nodes)
 
-    def _act(self, step: Step) -> None:
-        actions: dict[Action, Callable[[str], object]] = {
-            Action.DRAIN: lambda node: self._fairhop(node, "drain", "node", "--reason", step.name),
-            Action.UNDRAIN: lambda node: self._fairhop(node, "undrain", "node"),
+    def _act(self, step: Step) -> float | None:
+        """Do it to every node at once; when the last daemon had the command, None where none is asked."""
+        actions: dict[Action, Callable[[str], float | None]] = {
+            Action.DRAIN: lambda node: self._taken(node, "drain", "node", "--reason", step.name),
+            Action.UNDRAIN: lambda node: self._taken(node, "undrain", "node"),
             Action.KILL: self._runtime.kill,
             Action.START: self._runtime.start,
         }
         with ThreadPoolExecutor(len(step.nodes)) as pool:
-            list(pool.map(actions[step.action], step.nodes))
+            taken = list(pool.map(actions[step.action], step.nodes))
+        return max((moment for moment in taken if moment is not None), default=None)
+
+    def _taken(self, node: str, *arguments: str) -> float:
+        """The moment, by the clock that all nodes share, at which a node's daemon took a command."""
+        return float(json.loads(self._fairhop(node, *arguments, "--json").stdout)["at"])
 
     def _fairhop(self, node: str, *arguments: str) -> Completed:
         done = self._runtime.exec(node, ["fairhop", *arguments])

@@ -14,9 +14,11 @@ def lines(report: Report) -> Iterator[str]:
     for router, prefix, hops in report.next_hops:
         yield f"  {router:<8} {prefix:<18} {hops}"
     yield ""
-    yield f"{'step':<13} {'routes':>8} {'broken':>13} {'failed':>11} {'gap':>8} {'moved':>6}  flows per edge"
+    heads = f"{'step':<13} {'command':>8} {'routes':>8} {'broken':>13} {'failed':>11} {'gap':>8} {'moved':>6}"
+    yield f"{heads}  flows per edge"
     for result in report.steps:
         yield _row(result)
+    yield "command: until the node's daemon had it; routes: until the last router's kernel had changed"
     yield ""
     for result in report.steps:
         if result.step.remark:
@@ -34,9 +36,10 @@ def lines(report: Report) -> Iterator[str]:
 def _row(result: StepResult) -> str:
     facts = result.facts
     routes = "-" if result.routes is None else f"{result.routes * 1000:.0f} ms"
+    taken = "-" if result.taken is None else f"{result.taken * 1000:.0f} ms"
     edges = " ".join(f"{edge} {count}" for edge, count in sorted(result.edges.items()))
     return (
-        f"{result.step.name:<13} {routes:>8} {f'{facts.broken_connections} of {facts.population}':>13} "
+        f"{result.step.name:<13} {taken:>8} {routes:>8} {f'{facts.broken_connections} of {facts.population}':>13} "
         f"{f'{facts.failed_requests} of {facts.requests}':>11} {facts.longest_gap * 1000:>5.0f} ms "
         f"{result.moved:>6}  {edges}"
     )

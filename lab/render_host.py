@@ -79,7 +79,7 @@ def fairhop_yaml(lab: LabPlan, node: NodePlan) -> str:
                 "asn": node.asn,
                 "router_id": str(node.router_id),
                 "hold_time": HOLD_TIME,
-                "lease": 2.0,
+                "lease": 2.5,
                 "user": "nobody",
                 "peers": [_peer(lab, node, index) for index in range(len(node.interfaces))],
             },

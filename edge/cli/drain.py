@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from edge.ask import Answer
 from edge.cli.common import TIMED_OUT, F, fail, json_option, print_json, request, socket_option
 from edge.quiet import QuietMeter
 
@@ -38,7 +39,7 @@ def drain_node(name: str | None, reason: str, wait: bool, timeout: float, as_jso
     click.echo(f"draining node {answer['node']}; survives restart; undo with: fairhop undrain node", err=True)
     if wait:
         _await(socket_path, timeout, _node_is_quiet(answer["quiet_packets"], answer["quiet_for"]))
-    _finish(socket_path, as_json)
+    _finish(socket_path, answer, as_json)
 
 
 @drain.command("backend")
@@ -57,7 +58,7 @@ def drain_backend(
     click.echo(f"draining backend {name}; survives restart; undo with: fairhop undrain backend {name}", err=True)
     if wait:
         _await(socket_path, timeout, _tables_follow)
-    _finish(socket_path, as_json)
+    _finish(socket_path, answer, as_json)
 
 
 @click.group()
@@ -70,10 +71,10 @@ def undrain() -> None:
 @_options
 def undrain_node(name: str | None, wait: bool, timeout: float, as_json: bool, socket_path: str) -> None:
     """Announce this node's VIPs again."""
-    request(socket_path, "undrain", kind="node", name=name)
+    answer = request(socket_path, "undrain", kind="node", name=name)
     if wait:
         _await(socket_path, timeout, _announced)
-    _finish(socket_path, as_json)
+    _finish(socket_path, answer, as_json)
 
 
 @undrain.command("backend")
@@ -81,15 +82,16 @@ def undrain_node(name: str | None, wait: bool, timeout: float, as_json: bool, so
 @_options
 def undrain_backend(name: str, wait: bool, timeout: float, as_json: bool, socket_path: str) -> None:
     """Give the backend NAME its slots back: exactly those it had."""
-    request(socket_path, "undrain", kind="backend", name=name)
+    answer = request(socket_path, "undrain", kind="backend", name=name)
     if wait:
         _await(socket_path, timeout, _tables_follow)
-    _finish(socket_path, as_json)
+    _finish(socket_path, answer, as_json)
 
 
-def _finish(socket_path: str, as_json: bool) -> None:
+def _finish(socket_path: str, answer: Answer, as_json: bool) -> None:
+    """With --json: what the daemon answered (`at`: its monotonic clock when it took the command), and its status."""
     if as_json:
-        print_json(request(socket_path, "status"))
+        print_json({**answer, "status": request(socket_path, "status")})
 
 
 def _await(socket_path: str, timeout: float, done: Callable[[dict[str, Any], float], bool]) -> None:

@@ -11,7 +11,7 @@ from tests.lab.two_site import two_site_plan
 
 STEP = Step("edge drain", Action.DRAIN, ("a-e1",), Bounds(broken=0, failed_requests=0, routes=0.2))
 FACTS = Facts("edge drain", 0.0, 3.0, established_before=2000, established=2000, requests=600, replies=600)
-GOOD = StepResult(STEP, 0.07, {"a-r1": 0.07}, FACTS, 500, {"a-e2": 1000})
+GOOD = StepResult(STEP, 0.17, 0.1, {"a-r1": 0.07}, FACTS, 500, {"a-e2": 1000})
 
 
 def verdicts(result: StepResult) -> list[bool]:
@@ -35,7 +35,7 @@ def test_what_breaks_fails_its_own_check(facts: Facts, expected: list[bool]) -> 
     assert verdicts(replace(GOOD, facts=facts)) == expected
 
 
-@pytest.mark.parametrize("routes", [None, 0.201])
+@pytest.mark.parametrize("routes", [None, 0.301])
 def test_routes_that_came_late_or_never_fail(routes: float | None) -> None:
     assert verdicts(replace(GOOD, routes=routes)) == [True, True, False]
 

@@ -1,0 +1,183 @@
+"""The edge nodes of a running lab, asked from the routers' kernels and from the clients."""
+
+import signal
+import statistics
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from edge.maglev import Member, build
+from lab.addressing import Role
+from lab.convergence import expected
+from lab.load import Load, mark_all
+from lab.load_plan import Connections, Plan, Requests
+from lab.taps import edge_taps
+from lab.wire import WireTap
+from tests.lab import machine
+from tests.lab.running import EDGES, RunningLab, running_lab
+
+pytestmark = machine.marks
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[RunningLab]:
+    with running_lab("fh-edge") as running:
+        yield running
+
+
+@pytest.fixture
+def traffic(lab: RunningLab) -> Iterator[list[Load]]:
+    """Steady traffic from both clients, established; a test asks for the facts."""
+    loads = []
+    try:
+        for client in lab.plan.having(Role.CLIENT):
+            plan = Plan(
+                source=str(client.client_address),
+                requests=Requests("http://203.0.113.10/", 50.0),
+                connections=Connections("203.0.113.11:7000", 200, interval=0.25),
+            )
+            loads.append(Load.start(lab.runtime, client.name, plan, "python3"))
+        for load in loads:
+            load.wait_ready(30.0)
+        mark_all(loads, "before")
+        yield loads
+    finally:
+        for load in loads:
+            load.close()
+
+
+def assert_nothing_broke(loads: list[Load]) -> None:
+    facts = mark_all(loads, "after")
+    assert (facts.broken, facts.failed, facts.open_failed) == ({}, {}, {}), facts.failures
+    assert facts.answers > 0
+    assert facts.replies > 0
+
+
+def test_every_edge_serves_in_native_mode_with_an_exact_account(lab: RunningLab) -> None:
+    for edge in EDGES:
+        facts = lab.facts(edge, "status")
+        assert facts["verdict"] == "SERVING"
+        forwarder = facts["forwarder"]
+        assert set(forwarder["modes"].values()) == {"native"}
+        assert forwarder["rx"] == forwarder["tx"] + forwarder["passed"] + sum(forwarder["drops"].values())
+
+
+def test_edges_of_a_site_publish_the_digest_that_anybody_can_compute(lab: RunningLab) -> None:
+    for site in ("a", "b"):
+        members = [Member(str(backend.address)) for backend in lab.plan.having(Role.BACKEND, site)]
+        digests = {
+            pool["digest"]
+            for edge in lab.plan.having(Role.EDGE, site)
+            for pool in lab.facts(edge.name, "status")["pools"]
+        }
+        assert digests == {build(members, 65537).digest}
+
+
+def test_a_flow_has_one_backend_by_why_by_every_program_and_on_the_wire(lab: RunningLab, traffic: list[Load]) -> None:
+    netns = {router.name: lab.runtime.netns(router.name) for router in lab.plan.having(Role.ROUTER)}
+    with WireTap(netns, edge_taps(lab.plan)) as tap:
+        capture = tap.capture(3.0, 20_000)
+    assert not capture.malformed
+    addresses = {str(backend.address): backend.name for backend in lab.plan.having(Role.BACKEND)}
+    answered = {flow: backend for load in traffic for flow, backend in load.flows().items()}
+    compared = 0
+    for flow, ways in capture.backends().items():
+        assert len(ways) == 1, f"{flow} went to {ways}"
+        ((backend, _),) = ways
+        if flow in answered:
+            assert addresses[str(backend)] == answered[flow]
+            compared += 1
+    assert compared >= 300
+    ours = [(flow, ways) for flow, ways in capture.backends().items() if str(flow.client).endswith(".11")][:8]
+    for flow, ((address, encap),) in ours:
+        protocol = {6: "tcp", 17: "udp"}[flow.protocol]
+        for edge in ("a-e1", "a-e2"):
+            question = (f"{flow.client}:{flow.client_port}", f"{flow.vip}:{flow.vip_port}/{protocol}")
+            answer = lab.facts(edge, "why", *question)
+            assert answer["agree"] is True
+            assert (answer["program"]["address"], answer["program"]["encap"]) == (str(address), encap.name.lower())
+
+
+def test_a_drain_reaches_the_last_routers_kernel_in_a_fifth_of_a_second(lab: RunningLab, traffic: list[Load]) -> None:
+    times = []
+    for _ in range(5):
+        taken = lab.facts("a-e1", "drain", "node")["at"]
+        times.append(lab.route_time(taken, EDGES - {"a-e1"}))
+        lab.undrain("a-e1")
+    assert_nothing_broke(traffic)
+    assert statistics.median(times) < 0.2, times
+
+
+def test_a_drain_is_quiet_at_last_and_withdrawn_with_the_session_up(lab: RunningLab) -> None:
+    lab.fairhop("a-e1", "drain", "node", "--wait", "--reason", "rack move")
+    facts = lab.runtime.exec("a-e1", ["fairhop", "status"]).stdout
+    assert "a-e1: DRAINED" in facts
+    assert "drained: node since" in facts
+    assert facts.count(" up ") >= 2
+    lab.undrain("a-e1")
+
+
+def test_a_drain_survives_the_daemons_death_and_announces_nothing_in_between(lab: RunningLab) -> None:
+    lab.fairhop("a-e1", "drain", "node", "--wait")
+    began = time.monotonic()
+    lab.shell("a-e1", f"kill -KILL {lab.daemon_pid('a-e1')}")
+    time.sleep(4.0)
+    assert lab.watch.events(since=began) == []
+    assert "DRAINED" in lab.runtime.exec("a-e1", ["fairhop", "status"]).stdout
+    lab.undrain("a-e1")
+
+
+def test_a_daemon_killed_and_started_within_its_lease_changes_no_route_and_loses_nothing(
+    lab: RunningLab, traffic: list[Load]
+) -> None:
+    old, began = lab.daemon_pid("a-e1"), time.monotonic()
+    lab.shell("a-e1", f"kill -USR2 {old}")
+    time.sleep(4.0)
+    assert lab.daemon_pid("a-e1") != old
+    assert lab.watch.events(since=began) == []
+    assert_nothing_broke(traffic)
+    assert lab.facts("a-e1", "status")["verdict"] == "SERVING"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_daemon_that_is_dead_or_hung_is_withdrawn_within_three_seconds(
+    lab: RunningLab, traffic: list[Load], number: signal.Signals
+) -> None:
+    pid = lab.daemon_pid("a-e1")
+    lab.shell("a-e1", "touch /run/hold/fairhop")
+    began = time.monotonic()
+    lab.shell("a-e1", f"kill -{int(number)} {pid}")
+    assert lab.route_time(began, EDGES - {"a-e1"}) < 3.0
+    lab.shell("a-e1", f"kill -KILL {pid} || true; rm /run/hold/fairhop")
+    lab.watch.wait_for(expected(lab.plan, EDGES), 20.0)
+    assert_nothing_broke(traffic)
+
+
+def test_a_bad_reload_keeps_the_old_configuration_and_names_every_error(lab: RunningLab) -> None:
+    before = lab.facts("a-e1", "status")["pools"]
+    bad = "sed -e 's/port: 80,/port: 0,/' -e 's/^node:/nod:/' /etc/fairhop/fairhop.yaml > /tmp/bad.yaml"
+    lab.shell("a-e1", f"{bad} && mount --bind /tmp/bad.yaml /etc/fairhop/fairhop.yaml")
+    try:
+        said = lab.fairhop("a-e1", "reload", expect=78)
+        assert "the old configuration goes on" in said
+        assert "unknown key 'nod'; did you mean 'node'?" in said
+        assert "port is 0" in said
+        lab.fairhop("a-e1", "check", expect=78)
+    finally:
+        lab.shell("a-e1", "umount /etc/fairhop/fairhop.yaml")
+    assert [pool["digest"] for pool in lab.facts("a-e1", "status")["pools"]] == [pool["digest"] for pool in before]
+    assert "no change" in lab.fairhop("a-e1", "reload")
+
+
+def test_a_drained_backend_has_no_slots_and_gets_exactly_its_own_back(lab: RunningLab) -> None:
+    before = {pool["name"]: pool["digest"] for pool in lab.facts("b-e1", "status")["pools"]}
+    said = lab.fairhop("b-e1", "drain", "backend", "b-b2", "--wait", "--json")
+    assert '"slots": 0' in said
+    assert "no backend is called 'b-b9'; did you mean" in lab.fairhop("b-e1", "drain", "backend", "b-b9", expect=2)
+    lab.fairhop("b-e1", "drain", "backend", "b-b1")
+    refused = lab.fairhop("b-e1", "drain", "backend", "b-b3", expect=5)
+    assert "would have no active backend left" in refused
+    for backend in ("b-b1", "b-b2"):
+        lab.fairhop("b-e1", "undrain", "backend", backend, "--wait")
+    assert {pool["name"]: pool["digest"] for pool in lab.facts("b-e1", "status")["pools"]} == before
