@@ -5,7 +5,7 @@ from typing import Any
 
 from lab.check import Finding, Interface, XdpMode, gather, judge
 from lab.netns import linux
-from lab.runtime import Runtime
+from lab.runtime import LabError, Runtime
 from lab.topology_model import Topology
 
 _XDP_MODES: dict[str, XdpMode] = {
@@ -21,7 +21,10 @@ def check(runtime: Runtime, topology: Topology) -> list[Finding]:
 
     def read(node: str, interfaces: Iterable[str]) -> dict[str, Interface]:
         wanted = set(interfaces)
-        return linux.in_netns(runtime.netns(node), lambda: _interfaces(wanted))
+        try:
+            return linux.in_netns(runtime.netns(node), lambda: _interfaces(wanted))
+        except FileNotFoundError as error:
+            raise LabError(f"node {node} has no network namespace {error.filename}: is the lab up?") from None
 
     return judge(topology, gather(topology, read))
 

@@ -114,7 +114,7 @@ class NetnsRuntime:
     def kill(self, node: str) -> None:
         """SIGKILL the node's PID 1, and the kernel all its processes with it; returns when they are dead."""
         try:
-            state.kill_node(self._running_pid(node))
+            state.kill_nodes([self._running_pid(node)])
         except OSError as error:
             raise LabError(f"node {node}: {error}") from None
 

@@ -124,10 +124,11 @@ def kill(pids: Iterable[int], patience: float = _KILL_PATIENCE) -> None:
     _wait(lambda: [pid for pid, start in running.items() if linux.start_time(pid) == start], patience)
 
 
-def kill_node(pid: int, patience: float = _KILL_PATIENCE) -> None:
-    """SIGKILL a node's PID 1 and return when nothing runs in its PID namespace. Raises OSError as `kill` does."""
-    inside = {_identity(f"/proc/{pid}/ns/pid")} - {None}
-    kill([pid], patience)
+def kill_nodes(pids: Iterable[int], patience: float = _KILL_PATIENCE) -> None:
+    """SIGKILL processes and whatever runs in PID namespaces of theirs; returns, or raises OSError, as `kill` does."""
+    pids = list(pids)
+    inside = {_identity(f"/proc/{pid}/ns/pid") for pid in pids} - {None, _identity("/proc/self/ns/pid")}
+    kill(pids, patience)
     _wait(lambda: list(_inhabitants(inside, "pid")), patience)
 
 
@@ -155,14 +156,10 @@ def remove(lab: str) -> bool:
 
 
 def _kill_all(record: LabRecord) -> None:
-    """PID 1 of each node, then whatever else runs in its network namespace, until nothing does."""
-    kill([pid for node in record.netns if (pid := node_pid(record.lab, node))])
+    """Every process in the nodes' network namespaces, until there is none: one may have forked in between."""
     own = {_identity(pin) for pin in record.netns.values()} - {None, _identity("/proc/self/ns/net")}
-    for _ in range(5):
-        rest = list(_inhabitants(own, "net"))
-        if not rest:
-            return
-        kill(rest)
+    while rest := list(_inhabitants(own, "net")):
+        kill_nodes(rest)
 
 
 def _inhabitants(namespaces: set[tuple[int, int] | None], kind: str) -> Iterator[int]:

@@ -22,7 +22,7 @@ BODY = f"""name: {NAME}
 topology:
   defaults: {{kind: linux, network-mode: none}}
   nodes:
-    hub: {{labels: {{fairhop.role: router}}}}
+    hub: {{labels: {{colour: red}}}}
     leaf: {{group: leaves, labels: {{fairhop.site: a}}}}
   links: [{{endpoints: ["hub:fhns1", "leaf:fhns1"], mtu: 1500}}]
 """
@@ -92,6 +92,7 @@ def test_without_root_the_code_is_77(path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_graph_in_each_form(path: Path) -> None:
+    path.write_text(BODY.replace("colour: red", "fairhop.role: router"))
     topology = read_topology(path)
     assert mermaid(topology) == "\n".join(
         [
@@ -138,7 +139,7 @@ class TestLive:
         facts = json.loads(call("status", "--json").stdout)
         assert (facts["schema_version"], facts["lab"], facts["runtime"]) == (1, NAME, "netns")
         assert [(node["name"], node["state"]) for node in facts["nodes"]] == [("hub", "running"), ("leaf", "running")]
-        assert facts["nodes"][0]["labels"]["fairhop.role"] == "router"
+        assert facts["nodes"][0]["labels"]["colour"] == "red"
         assert NAME in call("status", "--all").stdout
         assert NAME in [each["lab"] for each in json.loads(call("status", "--all", "--json").stdout)["labs"]]
 

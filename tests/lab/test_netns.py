@@ -294,8 +294,8 @@ def test_a_lab_that_cannot_start_says_why_and_is_gone(
     failing = NetnsRuntime(read_topology(write(body)))
     with pytest.raises(LabError, match=complaint):
         failing.deploy(lambda _: None)
-    failing.close()
     assert traces(lab) == []
+    failing.close()
 
 
 def test_kill_and_start_keep_the_links(deploy: Deploy) -> None:
@@ -402,14 +402,24 @@ def test_no_descriptor_is_leaked(write: Callable[[str], Path]) -> None:
     assert once() == once()
 
 
-def test_a_strangers_process_in_a_node_is_ended_too(lab: str, deploy: Deploy) -> None:
+def test_processes_that_left_their_node_or_came_from_outside_are_ended_too(lab: str, deploy: Deploy) -> None:
     pair = deploy(PAIR)
-    pin = pair.netns("r1")
-    with subprocess.Popen(["nsenter", f"--net={pin}", "sleep", "1000"]) as stranger:
-        wait_until(lambda: Path(f"/proc/{stranger.pid}/ns/net").stat().st_ino == pin.stat().st_ino)
-        pair.destroy(lambda _: None)
-        assert stranger.wait(5) == -signal.SIGKILL
+    with pair.spawn("r2", ["unshare", "--net", "--fork", "sleep", "1000"]):
+        wait_until(lambda: "sleep 1000" in output(pair, "r2", "ps", "-e", "-o", "args="))
+        pin = pair.netns("r1")
+        with subprocess.Popen(["nsenter", f"--net={pin}", "sleep", "1000"]) as stranger:
+            wait_until(lambda: Path(f"/proc/{stranger.pid}/ns/net").stat().st_ino == pin.stat().st_ino)
+            pair.destroy(lambda _: None)
+            assert stranger.wait(5) == -signal.SIGKILL
     assert traces(lab) == []
+
+
+def test_the_guardian_collects_dead_nodes(lab: str, deploy: Deploy) -> None:
+    pair = deploy(PAIR)
+    pid = pair.nodes()[0].pid
+    assert f"\nPPid:\t{guardian_pid(lab)}\n" in Path(f"/proc/{pid}/status").read_text()
+    pair.kill("r1")
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
 
 
 TOOL = """
@@ -431,14 +441,16 @@ NEVER_READY = """
 
 
 def tool(path: Path) -> subprocess.Popen[str]:
+    """A tool with a process group of its own, as a shell gives it; signals go to the group, as a terminal's do."""
     pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-c", TOOL, str(path)], stdout=pipe, stderr=pipe, text=True)
+    argv = [sys.executable, "-c", TOOL, str(path)]
+    return subprocess.Popen(argv, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 
 def test_ctrl_c_while_the_lab_comes_up(lab: str, write: Callable[[str], Path]) -> None:
     with tool(write(NEVER_READY)) as running:
         wait_until(lambda: len(pids(lab)) >= 4)
-        running.send_signal(signal.SIGINT)
+        os.killpg(running.pid, signal.SIGINT)
         assert "KeyboardInterrupt" in running.communicate(timeout=20)[1]
     assert traces(lab) == []  # at once: the tool waits for the end
 
@@ -447,7 +459,7 @@ def test_ctrl_c_while_the_lab_comes_up(lab: str, write: Callable[[str], Path]) -
 def test_the_tool_dies_while_the_lab_comes_up(lab: str, write: Callable[[str], Path], number: signal.Signals) -> None:
     with tool(write(NEVER_READY)) as running:
         wait_until(lambda: len(pids(lab)) >= 4)
-        running.send_signal(number)
+        os.killpg(running.pid, number)
         running.communicate(timeout=20)
     wait_for_nothing(lab)
 
@@ -458,7 +470,7 @@ def test_the_tool_dies_at_any_moment(lab: str, write: Callable[[str], Path], del
         assert running.stdout
         running.stdout.readline()
         time.sleep(delay)
-        running.kill()
+        os.killpg(running.pid, signal.SIGKILL)
         running.communicate(timeout=20)
     wait_for_nothing(lab)
     time.sleep(0.3)
@@ -469,7 +481,7 @@ def test_the_tool_dies_after_the_lab_is_up(lab: str, write: Callable[[str], Path
     with tool(write(PAIR)) as running:
         assert running.stdout and running.stdout.read(9) == "begins\nup"
         assert len(pids(lab)) >= 2
-        running.kill()
+        os.killpg(running.pid, signal.SIGKILL)
         running.communicate(timeout=20)
     wait_for_nothing(lab)
 
