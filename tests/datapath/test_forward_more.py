@@ -12,8 +12,10 @@ from edge.datapath import abi
 from edge.datapath.abi import Note, Reason, Verdict
 from edge.datapath.bpf_error import BpfError
 from edge.datapath.encode import encode_pool
+from edge.datapath.headers import checksum
 from edge.datapath.model import ForwarderState, Pool
 from edge.datapath.oracle import Oracle, judge
+from edge.datapath.perfecthash import find_perfect_hash
 from tests.datapath import world as w
 from tests.datapath.frames import echo, error, ether, notes, patched, sent_by, tcp, udp
 from tests.datapath.rig import Rig, run_frame
@@ -117,6 +119,29 @@ def test_l09_each_interface_takes_only_its_own_mac(rig: Rig) -> None:
     assert rig.run(ether(tcp()[14:], w.ROUTER_MAC)).verdict is Verdict.TX
     rig.install(w.STATE, {})
     assert rig.run(tcp()).notes == {Note.OTHER_HOST}
+
+
+def test_l09_an_interface_that_is_not_ours_has_no_mac_even_in_the_slot_of_one_that_is(rig: Rig) -> None:
+    shared = next(n for n in range(2, 100) if (h := find_perfect_hash([n], buckets=32, slots=64)).slot(1) == h.slot(n))
+    rig.install(w.STATE, {shared: w.OWN_MAC})
+    assert rig.run(tcp()).notes == {Note.OTHER_HOST}
+
+
+def test_e15_the_outer_checksum_is_right_where_its_sum_carries_twice(rig: Rig) -> None:
+    """One backend address for which the folded sum of the outer header overflows 16 bits again."""
+    frame = tcp()
+    rig.install(w.STATE, w.INTERFACES)
+    outer = bytearray(rig.run(frame).frame[14:34])
+    outer[10:12], outer[16:20] = b"\0\0", b"\x0a\xfa\0\0"
+    rest = sum(struct.unpack("<10H", outer))
+    address = IPv4Address(bytes(outer[16:18]) + ((0xFFFF - rest) & 0xFFFF).to_bytes(2, "little"))
+    total = rest + int.from_bytes(address.packed[2:], "little")
+    assert (total & 0xFFFF) + (total >> 16) > 0xFFFF
+    backends = tuple(dataclasses.replace(b, address=address) for b in w.BACKENDS)
+    rig.install(dataclasses.replace(w.STATE, backends=backends), w.INTERFACES)
+    sent = rig.run(frame).frame
+    assert sent[30:34] == address.packed
+    assert checksum(sent[14:34]) == 0
 
 
 def test_u01_u10_limits_follow_the_mtu_of_the_underlay(rig: Rig) -> None:
