@@ -179,8 +179,9 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def _unpin(pin: str) -> None:
-    with contextlib.suppress(OSError):  # not mounted yet when its maker died
-        linux.unmount(pin)
+    with contextlib.suppress(OSError):  # ends when nothing is mounted there, as when its maker died before it was
+        while True:
+            linux.unmount(pin)
     with contextlib.suppress(FileNotFoundError):
         Path(pin).unlink()
 
