@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -51,6 +52,8 @@ def test_each_tcp_line_comes_back_behind_the_name() -> None:
 
 def test_a_line_without_end_is_cut_off_and_others_go_on() -> None:
     async def main() -> None:
+        faults: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
         async with serving() as port:
             other_reader, other = await asyncio.open_connection("127.0.0.1", port)
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -61,6 +64,10 @@ def test_a_line_without_end_is_cut_off_and_others_go_on() -> None:
             assert await asyncio.wait_for(other_reader.readline(), 2) == b"b1 still here\n"
             for each in (writer, other):
                 each.close()
+        del reader, writer, other_reader, other
+        await asyncio.sleep(0)
+        gc.collect()  # an exception that nobody fetched is told when its task is collected
+        assert faults == []
 
     asyncio.run(main())
 

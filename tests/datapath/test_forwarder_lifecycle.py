@@ -206,6 +206,25 @@ def test_a_pool_that_goes_is_removed_last_and_its_place_is_empty(world: World) -
         assert int.from_bytes(outer.lookup(bytes(4)), "little") > 0
 
 
+def test_a_table_in_both_banks_is_kept_as_long_as_one_of_them_needs_it(world: World) -> None:
+    first, second = (pool(1), pool(2)), (pool(3), pool(4))
+    with world.open() as forwarder:
+        for chosen in ((0, 0), (1, 0), (1, 1), (1, 0), (0, 0), (0, 1), (1, 1)):
+            state = world.state(first[chosen[0]], second[chosen[1]])
+            assert forwarder.apply(state)
+            expected = [hashlib.sha256(encode_pool(p, TABLE_SIZE)).hexdigest() for p in state.pools]
+            assert list(forwarder.digests()) == expected
+
+
+def test_generations_that_come_and_go_leave_no_descriptor(world: World) -> None:
+    with world.open() as forwarder:
+        counts = []
+        for seed in range(12):
+            forwarder.apply(world.state(pool(1, 2, seed=seed), pool(3, 4, seed=seed)))
+            counts.append(len(list(Path("/proc/self/fd").iterdir())))
+    assert counts[2:] == [counts[2]] * 10
+
+
 def test_swapping_generations_under_traffic_loses_and_misroutes_nothing(world: World) -> None:
     tables = [pool(1), pool(2)]
     with world.open() as forwarder:

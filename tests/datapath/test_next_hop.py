@@ -136,6 +136,13 @@ def test_a_multipath_answer_gives_every_way() -> None:
     assert rtnetlink.read_hops(bytes([2, 32, 0, 0, 255, 0, 0, 2]) + answer[8:]) == (), "delivered locally"
 
 
+@pytest.mark.parametrize("length", [0, 3, 9])
+def test_an_attribute_that_lies_about_its_length_is_refused(length: int) -> None:
+    answer = bytes([2, 32, 0, 0, 254, 0, 0, 1]) + bytes(4) + struct.pack("=HHI", length, 4, 7)
+    with pytest.raises(NetlinkError, match=f"an attribute says it has {length} bytes, 8 are there"):
+        rtnetlink.read_hops(answer)
+
+
 @given(st.binary(max_size=120))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     def split(datagram: bytes) -> object:
