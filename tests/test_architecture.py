@@ -19,6 +19,7 @@ CORES = [
     "edge/plan.py", "edge/strictyaml.py", "edge/datapath/abi.py", "edge/datapath/hashing.py", "edge/datapath/model.py",
     "edge/datapath/checks.py", "edge/datapath/decap_oracle.py", "edge/datapath/encode.py", "edge/datapath/headers.py",
     "edge/datapath/oracle.py", "edge/datapath/oracle_icmp.py", "edge/datapath/perfecthash.py", "lab/addressing.py",
+    "edge/backend/config.py", "edge/datapath/next_hop.py", "edge/datapath/rtnetlink.py",
     "lab/ledger.py", "lab/render.py", "lab/topology.py",
     "lab/facts.py", "lab/fib.py", "lab/flow.py", "lab/flowtap/flows.py", "lab/http_reply.py", "lab/load_plan.py",
     "lab/rtnetlink.py", "lab/taps.py", "lab/tunnel.py",
