@@ -5,7 +5,6 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 STAMP := $(VENV)/.installed
 BPF_DIR := edge/datapath/bpf
-OBJECTS := $(BPF_DIR)/forward.bpf.o
 
 .PHONY: help venv bpf lab lab-containerlab images render lint unit test test-containerlab lock clean
 .DEFAULT_GOAL := help
@@ -30,9 +29,10 @@ lab: bpf ## the main job: bring the two-site lab up, drain, kill, and print the 
 
 images: bpf ## the images of the containerlab tier
 	requirements/install-apt containerlab
-	$(BIN)/python -m containerlab.images
+	FAIRHOP_PYTHON=$(BIN)/python containerlab/images/build
 
-lab-containerlab: images ## the same main job on real containerlab
+lab-containerlab: images ## the same main job on real containerlab (Docker running, Go)
+	containerlab/tools/build
 	$(BIN)/fairhop lab demo --runtime containerlab
 
 render: $(STAMP) ## write the lab's configurations again from containerlab/two-site.clab.yml
@@ -55,4 +55,4 @@ lock: $(STAMP) ## pin the dependencies of pyproject.toml again, with hashes
 	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --extra dev pyproject.toml -o requirements/dev.txt
 
 clean: ## remove what was built
-	rm -rf build dist $(VENV) $(BPF_DIR)/*.o
+	rm -rf build dist $(VENV) $(BPF_DIR)/*.o lab/observe/flowtap/*.o

@@ -28,7 +28,7 @@ from edge.datapath.neighbours import Neighbours
 from edge.events import EventLog
 from edge.forwarding import Forwarding, Wish
 from edge.health import Result
-from edge.intent import IntentStore
+from edge.intent_store import IntentStore
 from edge.node import Node
 from edge.notify import Notifier
 from edge.probes import Prober

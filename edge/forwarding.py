@@ -5,6 +5,7 @@ newest wish counts: wishes that come while one is carried out are folded into th
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -17,7 +18,8 @@ from edge.datapath.model import ForwarderState, NextHop
 from edge.maglev import LookupTable
 from edge.plan import Selection, Tables, forwarder_state
 
-_RETRY = 1.0
+_RETRY = 1.0  # seconds after a refusal by the kernel
+_LOOK_AGAIN = 1.0  # seconds between looks at whether an interface was deleted and made anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +66,24 @@ class Forwarding:
     async def run(self) -> None:
         """Carry out wishes for ever."""
         while True:
-            await self._changed.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), _LOOK_AGAIN)
             self._changed.clear()
             wish = self._wish
-            assert wish is not None
             try:
-                self.applied = await asyncio.to_thread(self._apply, wish)
+                if await asyncio.to_thread(self._reattached) or not self.current:
+                    assert wish is not None
+                    self.applied = await asyncio.to_thread(self._apply, wish)
+                    self._done = wish
+                    self._on_applied()
             except (BpfError, EncodeError) as error:
                 self._on_failed(str(error))
                 await asyncio.sleep(_RETRY)
-                self._changed.set()
-                continue
-            self._done = wish
-            self._on_applied()
+
+    def _reattached(self) -> bool:
+        """Attach again to interfaces that were made anew; says whether the state must be applied again for them."""
+        before = self.forwarder.attachments
+        return self.forwarder.reattach() != before and self.applied is not None
 
     def _apply(self, wish: Wish) -> Applied:
         size = wish.config.hashing.table_size

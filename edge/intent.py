@@ -1,11 +1,8 @@
-"""What the operator wants drained; the only thing the daemon stores, so that a drain survives a restart."""
+"""What the operator wants drained, and its stored form (core: no I/O; `edge.intent_store` keeps it in a file)."""
 
 import json
-import os
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,37 +50,3 @@ def parse(text: str, name: str) -> Intent:
         return Intent(node, {backend: Drain(**drain) for backend, drain in stored["backends"].items()})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IntentError(f"{name}: not a stored intent ({error}): mend or remove the file") from None
-
-
-class IntentStore:
-    """Keeps one intent in one file, replaced atomically."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def load(self) -> Intent:
-        """What is stored; nothing drained when there is no file yet. Raises `IntentError`."""
-        try:
-            return parse(self._path.read_text(), str(self._path))
-        except FileNotFoundError:
-            return Intent()
-        except OSError as error:
-            raise IntentError(f"{self._path}: {error.strerror}") from None
-
-    def save(self, intent: Intent) -> None:
-        """Store `intent` durably before it is acted on. Raises `IntentError`, and then the old one stands."""
-        fresh = self._path.with_suffix(".new")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with fresh.open("w") as file:
-                file.write(encode(intent))
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self._path)
-        except OSError as error:
-            raise IntentError(f"{self._path}: {error.strerror}: the drain was not stored, nothing changed") from None
-
-
-def now_stamp() -> str:
-    """The wall clock for `Drain.since`."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

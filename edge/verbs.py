@@ -14,7 +14,8 @@ from edge.datapath import oracle, xdp
 from edge.decode import nearest
 from edge.events import EventLog
 from edge.forwarding import Forwarding
-from edge.intent import Drain, Intent, IntentError, IntentStore, now_stamp
+from edge.intent import Drain, Intent, IntentError
+from edge.intent_store import IntentStore, now_stamp
 from edge.node import Node
 from edge.plan import PoolView, select
 from edge.strictyaml import ConfigError

@@ -82,9 +82,9 @@ def frame(flow: FiveTuple, destination_mac: bytes = b"\x02\0\0\0\0\1") -> bytes:
 
 def _checksum(header: bytes) -> int:
     """The Internet checksum (RFC 1071) of a header whose checksum field is zero."""
-    total = sum(struct.unpack(f"!{len(header) // 2}H", header))
+    total = int(sum(struct.unpack(f"!{len(header) // 2}H", header)))
     total = (total & 0xFFFF) + (total >> 16)
-    return ~(total + (total >> 16)) & 0xFFFF
+    return 0xFFFF - (total + (total >> 16)) % 0x10000
 
 
 def path(verdict: str, reason: str, out: bytes | None) -> Path:

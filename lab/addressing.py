@@ -13,7 +13,7 @@ from enum import StrEnum
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network
 
 from edge.datapath.model import Encap, Protocol
-from lab.topology_model import Endpoint, Node, Topology
+from lab.topology.model import Endpoint, Node, Topology
 
 LINKS = IPv4Network("10.0.0.0/16")
 LOOPBACKS = IPv4Network("10.255.0.0/24")

@@ -1,4 +1,4 @@
-"""What a lab needs of whatever runs its nodes. Two implementations: `lab.netns` and `lab.containerlab`."""
+"""What a lab needs of whatever runs its nodes. Two implementations: `lab.netns` and `lab.clab.runtime`."""
 
 import subprocess
 from collections.abc import Callable, Mapping, Sequence

@@ -10,7 +10,7 @@ from lab.netns.links import LinkLayer
 from lab.netns.readiness import NodeAccess, wait_ready
 from lab.netns.stages import Stages
 from lab.runtime import Completed, LabError, Progress
-from lab.topology_model import STAGES, Node, StageName, Topology
+from lab.topology.model import STAGES, Node, StageName, Topology
 
 _COMMAND_TIMEOUT = 60.0
 _EXIT_POLL = 0.05

@@ -10,7 +10,7 @@ from typing import Any
 
 from lab.netns import linux
 from lab.runtime import LabError
-from lab.topology_model import Endpoint, Link, Topology
+from lab.topology.model import Endpoint, Link, Topology
 
 _CLAB_OUI = "aa:c1:ab"
 

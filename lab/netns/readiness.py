@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lab.runtime import Completed, LabError
-from lab.topology_model import Healthcheck, Node
+from lab.topology.model import Healthcheck, Node
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 

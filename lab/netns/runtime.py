@@ -25,7 +25,7 @@ from lab.netns.links import LinkLayer
 from lab.netns.readiness import NodeAccess, wait_ready
 from lab.netns.spec import NodeSpec, Surroundings, labels, node_spec
 from lab.runtime import Completed, LabError, NodeStatus, Progress
-from lab.topology_model import Topology
+from lab.topology.model import Topology
 
 _LOG_TAIL = 2000
 _LOCK_PATIENCE = 5.0  # a dying guardian lets go of its lock a moment after it is killed

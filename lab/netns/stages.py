@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 
 from lab.runtime import LabError
-from lab.topology_model import Node, StageName
+from lab.topology.model import Node, StageName
 
 
 class Stages:

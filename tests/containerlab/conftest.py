@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.containerlab import ContainerlabRuntime
-from lab.topology import load
+from lab.clab.runtime import ContainerlabRuntime
+from lab.topology.parse import load
 from tests.containerlab import tier
 
 MakeRuntime = Callable[[Path], ContainerlabRuntime]
@@ -21,7 +21,7 @@ def docker() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def containerlab(docker: None) -> Iterator[None]:
-    """containerlab as lab.containerlab finds it: a binary that this kernel lets run."""
+    """containerlab as lab.clab.runtime finds it: a binary that this kernel lets run."""
     tier.need("go", "https://go.dev/dl, 1.21 or later")
     binary = tier.run(tier.ROOT / "containerlab" / "tools" / "build", timeout=900).strip()
     if not Path("/proc/modules").exists():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.containerlab import ContainerlabRuntime
+from lab.clab.runtime import ContainerlabRuntime
 from tests.containerlab import tier
 from tests.containerlab.conftest import MakeRuntime
 

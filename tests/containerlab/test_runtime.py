@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.containerlab import ContainerlabRuntime
-from lab.inside import inside
+from lab.clab.runtime import ContainerlabRuntime
+from lab.observe.inside import inside
 from lab.runtime import LabError
 from tests.containerlab import tier
 from tests.containerlab.conftest import MakeRuntime

@@ -66,7 +66,7 @@ def test_a_program_that_says_something_else_is_told() -> None:
     by_oracle = why.Path("tx", "none", IPv4Address("10.0.9.1"), "gre")
     by_program = why.Path("tx", "none", IPv4Address("10.0.9.2"), "gre")
     config = load(FILE.read_text(), str(FILE))
-    table = Tables(65537).table(select(config.pools["web"], PoolView()).members)
-    state = forwarder_state(config, {"web": table}, {}, frozenset(), 1)
+    tables = {name: Tables(101).table(select(pool, PoolView()).members) for name, pool in config.pools.items()}
+    state = forwarder_state(config, tables, {}, frozenset(), 1)
     assert why.describe(FLOW, state, by_oracle, by_program)["agree"] is False
     assert why.describe(FLOW, state, by_oracle, by_oracle)["agree"] is True

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Self
 
-from lab.inside import inside
+from lab.observe.inside import inside
 
 GRACEFUL_SHUTDOWN = (65535, 0)
 _OPEN, _UPDATE, _NOTIFICATION, _KEEPALIVE = 1, 2, 3, 4

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lab.inside import inside
+from lab.observe.inside import inside
 
 NAME = "a-b1"
 

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lab import addressing, convergence
+from lab import addressing
 from lab.addressing import LabPlan, Role
-from lab.netns import NetnsRuntime
-from lab.routes import RouteWatch
-from lab.topology_model import Topology
+from lab.job import convergence
+from lab.netns.runtime import NetnsRuntime
+from lab.observe.routes import RouteWatch
+from lab.topology.model import Topology
 from tests.lab.two_site import two_site
 
 EDGES = frozenset({"a-e1", "a-e2", "b-e1", "b-e2"})

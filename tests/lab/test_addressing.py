@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from edge.datapath.model import Encap, Protocol
 from lab.addressing import PlanError, Role, ServicePlan, plan
-from lab.render import render
-from lab.topology_model import Endpoint, Link, Node, Topology
+from lab.render.lab_files import render
+from lab.topology.model import Endpoint, Link, Node, Topology
 from tests.lab.two_site import two_site, two_site_plan
 
 SERVICE = {"fairhop.service.web": "203.0.113.10 tcp/80 gre"}

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 import edge
-from lab.check import NATIVE_MTU, Finding, Interface, gather, judge
-from lab.files import read_topology
-from lab.inspect_links import check
-from lab.netns import NetnsRuntime
+from lab.cli.files import read_topology
+from lab.netns.runtime import NetnsRuntime
+from lab.observe.check import NATIVE_MTU, Finding, Interface, gather, judge
+from lab.observe.inspect_links import check
 from lab.runtime import LabError
-from lab.topology import Endpoint, load
+from lab.topology.parse import Endpoint, load
 from tests.lab.machine import marks, traces
 
 TOPOLOGY = load(

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from lab.bring_up import bring_up
-from lab.cli import lab
-from lab.files import find_topology, read_topology, runtime_for
-from lab.graph import dot, mermaid
+from lab.cli.commands import lab
+from lab.cli.files import find_topology, read_topology, runtime_for
+from lab.job.bring_up import bring_up
 from lab.netns.runtime import destroy
 from lab.runtime import LabError, Progress, Runtime
-from lab.topology import Topology
+from lab.topology.graph import dot, mermaid
+from lab.topology.parse import Topology
 from tests.lab.machine import marks, traces
 
 NAME = f"fhns-cli-{os.getpid()}"

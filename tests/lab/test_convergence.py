@@ -2,8 +2,8 @@
 
 from ipaddress import IPv4Network
 
-from lab.convergence import expected, table
-from lab.fib import Hop
+from lab.job.convergence import expected, table
+from lab.observe.fib import Hop
 from tests.lab.two_site import two_site_plan
 
 VIP = IPv4Network("203.0.113.10/32")

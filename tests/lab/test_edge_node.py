@@ -9,11 +9,11 @@ import pytest
 
 from edge.maglev import Member, build
 from lab.addressing import Role
-from lab.convergence import expected
-from lab.load import Load, mark_all
-from lab.load_plan import Connections, Plan, Requests
-from lab.taps import edge_taps
-from lab.wire import WireTap
+from lab.job.convergence import expected
+from lab.observe.taps import edge_taps
+from lab.observe.wire import WireTap
+from lab.traffic.load import Load, mark_all
+from lab.traffic.plan import Connections, Plan, Requests
 from tests.lab import machine
 from tests.lab.running import EDGES, RunningLab, running_lab
 

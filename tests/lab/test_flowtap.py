@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from edge.datapath.bpf.build import build
 from lab.addressing import plan
-from lab.flow import TCP, UDP, Flow, make_flow
-from lab.flowtap import batch
-from lab.flowtap.flows import Carriage, Reading, Seen, add_up, carriage, read_flow, read_rows
-from lab.flowtap.tap import OBJECT, FlowTap
-from lab.inside import inside
+from lab.observe.flowtap import batch
+from lab.observe.flowtap.flows import Carriage, Reading, Seen, add_up, carriage, read_flow, read_rows
+from lab.observe.flowtap.tap import OBJECT, FlowTap
+from lab.observe.inside import inside
+from lab.observe.taps import Tap, edge_taps
 from lab.runtime import LabError
-from lab.taps import Tap, edge_taps
-from lab.topology import load
+from lab.topology.parse import load
+from lab.traffic.flow import TCP, UDP, Flow, make_flow
 from tests.lab.privatenet import ip, namespace, needs_root
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.facts import (
+from lab.traffic.facts import (
     EVIDENCE_LIMIT,
     Facts,
     Kind,
@@ -19,8 +19,8 @@ from lab.facts import (
     merge_reports,
     report_from_json,
 )
-from lab.flow import flow_from_json, make_flow
-from lab.ledger import Ledger, LedgerError, Request
+from lab.traffic.flow import flow_from_json, make_flow
+from lab.traffic.ledger import Ledger, LedgerError, Request
 
 FLOW = make_flow("198.51.100.9", 40000, "203.0.113.11", 7000)
 BREAKS = (Reason.RESET, Reason.EOF, Reason.TIMEOUT, Reason.OTHER_BACKEND, Reason.WRONG_ANSWER)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.files import read_topology
-from lab.netns import NetnsRuntime, runtime, state
+from lab.cli.files import read_topology
+from lab.netns import runtime, state
+from lab.netns.runtime import NetnsRuntime
 from lab.netns.spec import Surroundings
 from lab.runtime import LabError
 from tests.lab.machine import (
@@ -425,8 +426,8 @@ def test_the_guardian_collects_dead_nodes(lab: str, deploy: Deploy) -> None:
 TOOL = """
 import sys, time
 from pathlib import Path
-from lab.files import read_topology
-from lab.netns import NetnsRuntime
+from lab.cli.files import read_topology
+from lab.netns.runtime import NetnsRuntime
 with NetnsRuntime(read_topology(Path(sys.argv[1]))) as lab:
     print("begins", flush=True)
     lab.deploy(lambda _: None)

@@ -11,8 +11,8 @@ import yaml
 from edge import config
 from edge.datapath.model import Encap
 from lab.addressing import NodePlan, Role
-from lab.render import render
-from lab.render_files import Difference, compare, write
+from lab.render.folder import Difference, compare, write
+from lab.render.lab_files import render
 from tests.lab.two_site import FILE, two_site, two_site_plan
 
 FILES = render(two_site_plan())

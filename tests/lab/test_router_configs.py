@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.addressing import NodePlan, Role
-from lab.render import render
+from lab.render.lab_files import render
 from tests.lab.two_site import two_site_plan
 
 pytestmark = pytest.mark.lab

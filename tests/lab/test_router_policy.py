@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from lab.addressing import LabPlan, Role
-from lab.netns import NetnsRuntime
-from lab.routes import RouteWatch
-from lab.topology_model import Healthcheck, Topology
+from lab.netns.runtime import NetnsRuntime
+from lab.observe.routes import RouteWatch
+from lab.topology.model import Healthcheck, Topology
 from tests.lab.bgp_speaker import GRACEFUL_SHUTDOWN, Speaker
 from tests.lab.two_site import two_site, two_site_plan
 

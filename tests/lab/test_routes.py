@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.fib import Fib, Hop, RouteEvent, Snapshot, differences
-from lab.routes import RouteWatch
-from lab.rtnetlink import NetlinkError, messages, read_route
+from lab.observe.fib import Fib, Hop, RouteEvent, Snapshot, differences
+from lab.observe.routes import RouteWatch
+from lab.observe.rtnetlink import NetlinkError, messages, read_route
 from lab.runtime import LabError
 from tests.lab.privatenet import ip, namespace, needs_root, run
 

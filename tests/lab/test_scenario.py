@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from lab import scenario
-from lab.facts import Facts
-from lab.scenario import Action, Bounds, Step, StepResult, judge, judge_digests
+from lab.job import scenario
+from lab.job.scenario import Action, Bounds, Step, StepResult, judge, judge_digests
+from lab.traffic.facts import Facts
 from tests.lab.two_site import two_site_plan
 
 STEP = Step("edge drain", Action.DRAIN, ("a-e1",), Bounds(broken=0, failed_requests=0, routes=0.2))

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.strictyaml import ConfigError
-from lab.envsubst import substitute
-from lab.topology import DEFAULT_MTU, Bind, Endpoint, Healthcheck, Node, Stage, Topology, WaitFor, load
-from lab.topology_keys import NODE_KEYS, UNSUPPORTED_NODE_KEYS
-from lab.topology_model import StageCommand, long_name
+from lab.topology.envsubst import substitute
+from lab.topology.keys import NODE_KEYS, UNSUPPORTED_NODE_KEYS
+from lab.topology.model import StageCommand, long_name
+from lab.topology.parse import DEFAULT_MTU, Bind, Endpoint, Healthcheck, Node, Stage, Topology, WaitFor, load
 
 
 def topology(body: str, **options: Any) -> Topology:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from lab.client import Client
-from lab.facts import Facts, Kind, Reason
-from lab.http_reply import Reply, read_reply
-from lab.inside import inside
-from lab.load import Load, mark_all, stop_all
-from lab.load_plan import Connections, Plan, Requests, plan_from_json
+from lab.observe.inside import inside
 from lab.runtime import LabError
+from lab.traffic.client import Client
+from lab.traffic.facts import Facts, Kind, Reason
+from lab.traffic.http_reply import Reply, read_reply
+from lab.traffic.load import Load, mark_all, stop_all
+from lab.traffic.plan import Connections, Plan, Requests, plan_from_json
 from tests.lab.fickle import NAME, Fickle
 from tests.lab.privatenet import ip, namespace, needs_root, spawn
 
@@ -41,7 +41,7 @@ def server(netns: Path) -> Iterator[Fickle]:
 
 
 def start(netns: Path, plan: Plan) -> Load:
-    return Load("client", spawn(netns, [sys.executable, "-m", "lab.traffic"]), plan)
+    return Load("client", spawn(netns, [sys.executable, "-m", "lab.traffic.process"]), plan)
 
 
 def connections(target: str = TARGET) -> Connections:
@@ -211,7 +211,7 @@ def test_several_clients_are_marked_and_stopped_together(netns: Path, server: Fi
 @needs_root
 def test_commands_as_lines_of_json_and_the_plan_as_an_argument(netns: Path, server: Fickle) -> None:
     plan = json.dumps({"source": SOURCE, "requests": {"url": f"http://{SERVER}/", "rate": 50}})
-    argv = ["nsenter", f"--net={netns}", sys.executable, "-m", "lab.traffic", plan]
+    argv = ["nsenter", f"--net={netns}", sys.executable, "-m", "lab.traffic.process", plan]
     talk = '{"mark": "one"}\n{"mark": 1}\nnonsense\n{"flows": true, "x": 1}\n{"stop": true}\n'
     done = subprocess.run(argv, input=talk, capture_output=True, text=True, timeout=20, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -224,7 +224,7 @@ def test_commands_as_lines_of_json_and_the_plan_as_an_argument(netns: Path, serv
 @needs_root
 @pytest.mark.parametrize("way", ["end of input", "SIGTERM"])
 def test_the_process_ends_with_its_report_when_its_parent_is_gone(netns: Path, server: Fickle, way: str) -> None:
-    process = spawn(netns, [sys.executable, "-m", "lab.traffic", "--progress"])
+    process = spawn(netns, [sys.executable, "-m", "lab.traffic.process", "--progress"])
     with process:
         assert process.stdin and process.stdout
         process.stdin.write(json.dumps(Plan(SOURCE, connections=connections()).to_json()) + "\n")

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.datapath.model import Encap
-from lab.flow import TCP, UDP, make_flow
-from lab.inside import inside
+from lab.observe.inside import inside
+from lab.observe.taps import Tap
+from lab.observe.tunnel import TunnelError, Tunnelled, checksum, parse_tunnel
+from lab.observe.wire import Capture, WireTap
 from lab.runtime import LabError
-from lab.taps import Tap
-from lab.tunnel import TunnelError, Tunnelled, checksum, parse_tunnel
-from lab.wire import Capture, WireTap
+from lab.traffic.flow import TCP, UDP, make_flow
 from tests.lab.privatenet import namespace, needs_root
 
 EDGE, BACKEND, OTHER_BACKEND = (IPv4Address(f"10.0.{n}.1") for n in (5, 9, 10))

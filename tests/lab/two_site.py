@@ -3,9 +3,10 @@
 from functools import cache
 from pathlib import Path
 
-from lab import addressing, topology
+from lab import addressing
 from lab.addressing import LabPlan
-from lab.topology_model import Topology
+from lab.topology import parse
+from lab.topology.model import Topology
 
 FILE = Path(__file__).parents[2] / "containerlab" / "two-site.clab.yml"
 
@@ -13,7 +14,7 @@ FILE = Path(__file__).parents[2] / "containerlab" / "two-site.clab.yml"
 @cache
 def two_site() -> Topology:
     """The topology as shipped."""
-    return topology.load(FILE.read_text(), str(FILE), folder=str(FILE.parent))
+    return parse.load(FILE.read_text(), str(FILE), folder=str(FILE.parent))
 
 
 @cache

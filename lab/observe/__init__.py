@@ -1,0 +1,1 @@
+"""What can be seen from outside: routers' kernels, flows towards edges, tunnels on the wire, honest links."""

@@ -1,0 +1,1 @@
+"""From the lab's plan to every node's files."""

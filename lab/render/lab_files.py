@@ -1,0 +1,63 @@
+"""Every file of the lab's nodes as text, derived from a `LabPlan`. Writing and comparing is `lab.render.folder`."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from lab.addressing import LabPlan, NodePlan, Role
+from lab.render.frr import frr_conf
+from lab.render.host import ADVMSS, backend_yaml, fairhop_yaml, nginx_conf
+
+# Interfaces towards these get an XDP_PASS program: a veth drops the frames that its peer sends by XDP_TX without one.
+_NATIVE_XDP = (Role.EDGE, Role.BACKEND)
+
+Renderer = Callable[[LabPlan, NodePlan], str]
+
+
+def render(lab: LabPlan) -> dict[str, str]:
+    """Path, relative to the folder of the topology file, to content; every file of every node."""
+    return {
+        f"{lab.name}/{node.name}/{name}": renderer(lab, node)
+        for node in lab.nodes.values()
+        for name, renderer in _FILES[node.role].items()
+    }
+
+
+def net_batch(lab: LabPlan, node: NodePlan) -> str:
+    """Input of `ip -batch`: addresses, links, the static default route. Every line may be repeated."""
+    return "".join(f"{line}\n" for line in (*_addresses(lab, node), *_default_route(node)))
+
+
+def xdp_pass(lab: LabPlan, node: NodePlan) -> str:
+    """The interfaces that need an XDP_PASS program, one a line."""
+    return "".join(f"{interface.name}\n" for interface, peer in lab.neighbours(node) if peer.role in _NATIVE_XDP)
+
+
+def _addresses(lab: LabPlan, node: NodePlan) -> Iterator[str]:
+    yield "link set dev lo up"
+    on_lo = {Role.ROUTER: (node.router_id,), Role.CLIENT: (node.client_address,), Role.BACKEND: lab.vips, Role.EDGE: ()}
+    for address in on_lo[node.role]:
+        yield f"address replace {address}/32 dev lo"
+    for interface in node.interfaces:
+        yield f"address replace {interface.address} dev {interface.name}"
+        yield f"link set dev {interface.name} up"
+
+
+def _default_route(node: NodePlan) -> Iterator[str]:
+    """Routers and clients learn theirs; an edge balances over its routers; a backend has one and clamps the MSS."""
+    hops = "".join(f" nexthop via {one.peer_address} dev {one.name}" for one in node.interfaces)
+    if node.role is Role.EDGE:
+        yield f"route replace default{hops}"
+    elif node.role is Role.BACKEND:
+        only = node.interfaces[0]
+        yield f"route replace default via {only.peer_address} dev {only.name} advmss {ADVMSS}"
+
+
+_FILES: Mapping[Role, Mapping[str, Renderer]] = {
+    Role.ROUTER: {"net.batch": net_batch, "xdp-pass": xdp_pass, "frr.conf": frr_conf},
+    Role.CLIENT: {"net.batch": net_batch, "frr.conf": frr_conf},
+    Role.EDGE: {"net.batch": net_batch, "fairhop.yaml": fairhop_yaml},
+    Role.BACKEND: {
+        "net.batch": net_batch,
+        "backend.yaml": backend_yaml,
+        "nginx.conf": nginx_conf,
+    },
+}

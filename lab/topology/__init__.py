@@ -1,0 +1,1 @@
+"""Containerlab topology files: read strictly into frozen values, and drawn."""

@@ -1,0 +1,160 @@
+"""The lab's handle on a traffic process in a client node: start it, mark steps, take its facts."""
+
+import json
+import queue
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import IO, Any, Self
+
+from lab.runtime import LabError, Runtime
+from lab.traffic.facts import Facts, Report, facts_from_json, merge_facts, merge_reports, report_from_json
+from lab.traffic.flow import Flow, flow_from_json
+from lab.traffic.plan import Plan
+
+ANSWER_WITHIN = 10.0  # seconds
+
+
+class Load:
+    """One running `lab.traffic.process`. Not for use by several threads at once; every method raises LabError."""
+
+    def __init__(self, node: str, process: subprocess.Popen[str], plan: Plan) -> None:
+        """Take over a process just started by `Runtime.spawn`, with text pipes on all three streams."""
+        self.node = node
+        self.plan = plan
+        self._process = process
+        self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._ready = False
+        self._errors: deque[str] = deque(maxlen=20)
+        self._readers = [
+            threading.Thread(target=self._read_answers, name=f"{node} answers"),
+            threading.Thread(target=self._read_errors, name=f"{node} errors"),
+        ]
+        for reader in self._readers:
+            reader.start()
+        self._send(plan.to_json())
+
+    @classmethod
+    def start(cls, runtime: Runtime, node: str, plan: Plan, python: str) -> Self:
+        """Start traffic in a client node. `python`: an interpreter of the node that can import `lab`."""
+        return cls(node, runtime.spawn(node, [python, "-m", "lab.traffic.process"]), plan)
+
+    def wait_ready(self, timeout: float) -> None:
+        """Return when every connection is established and answered; LabError after `timeout` seconds."""
+        if not self._ready:
+            self._ask(None, "ready", timeout)
+            self._ready = True
+
+    def mark(self, label: str) -> Facts:
+        """End the interval since the previous mark, give it a name and return its facts."""
+        self.begin_mark(label)
+        return self.end_mark()
+
+    def begin_mark(self, label: str) -> None:
+        """The first half of `mark`, to mark several clients at once; `end_mark` must follow."""
+        self._send({"mark": label})
+
+    def end_mark(self) -> Facts:
+        """The second half of `mark`."""
+        return facts_from_json(self._ask(None, "facts", ANSWER_WITHIN))
+
+    def flows(self) -> dict[Flow, str]:
+        """Every open connection and the backend that answers it ("" before the first answer)."""
+        return {flow_from_json(row[:5]): str(row[5]) for row in self._ask({"flows": True}, "flows", ANSWER_WITHIN)}
+
+    def stop(self) -> Report:
+        """End the traffic and return all that was recorded."""
+        report = report_from_json(self._ask({"stop": True}, "report", ANSWER_WITHIN))
+        self.close()
+        return report
+
+    def close(self) -> None:
+        """End the process, if it has not ended, and release its pipes; idempotent."""
+        if self._process.stdin and not self._process.stdin.closed:
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()  # the end of its input means stop
+        try:
+            self._process.wait(ANSWER_WITHIN)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for reader in self._readers:
+            reader.join()
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream:
+                stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _send(self, command: dict[str, Any]) -> None:
+        stdin = _stream(self._process.stdin)
+        try:
+            stdin.write(json.dumps(command) + "\n")
+            stdin.flush()
+        except (BrokenPipeError, ValueError) as error:
+            raise self._ended() from error
+
+    def _ask(self, command: dict[str, Any] | None, wanted: str, timeout: float) -> Any:
+        """The answer named `wanted`, after sending `command`, if any; "ready" may come at any time."""
+        if command is not None:
+            self._send(command)
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                answer = self._answers.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise LabError(f"{self.node}: no {wanted!r} from its traffic within {timeout:g} s") from None
+            if answer is None:
+                raise self._ended()
+            if wanted in answer:
+                return answer[wanted]
+            if "ready" not in answer:
+                raise LabError(f"{self.node}: its traffic answered {answer}, expected {wanted!r}")
+            self._ready = True
+
+    def _ended(self) -> LabError:
+        self._process.wait()
+        self._readers[1].join()
+        text = " | ".join(self._errors) or "it said nothing"
+        return LabError(f"{self.node}: its traffic ended with code {self._process.returncode}: {text}")
+
+    def _read_answers(self) -> None:
+        for line in _stream(self._process.stdout):
+            try:
+                answer = json.loads(line)
+            except ValueError:
+                answer = {"error": f"no JSON: {line.strip()!r}"}
+            self._answers.put(answer if isinstance(answer, dict) else {"error": f"no object: {line.strip()!r}"})
+        self._answers.put(None)
+
+    def _read_errors(self) -> None:
+        for line in _stream(self._process.stderr):
+            self._errors.append(line.strip())
+
+
+def _stream(stream: IO[str] | None) -> IO[str]:
+    if stream is None:
+        raise LabError("a traffic process needs pipes on all three streams")
+    return stream
+
+
+def mark_all(loads: Sequence[Load], label: str) -> Facts:
+    """Mark several clients at the same time; their facts together."""
+    for load in loads:
+        load.begin_mark(label)
+    return merge_facts([load.end_mark() for load in loads])
+
+
+def stop_all(loads: Sequence[Load]) -> Report:
+    """Stop several clients; their reports together."""
+    return merge_reports([load.stop() for load in loads])
