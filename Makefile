@@ -43,8 +43,8 @@ lint: $(STAMP) ## ruff and mypy; warnings are errors
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: bpf ## the tests that need neither root nor a kernel feature
-	$(PYTEST) -q -m "not kernel and not lab and not containerlab"
+unit: bpf ## the tests that start no program and need no privilege: under 20 s
+	$(PYTEST) -q -m "not process and not kernel and not lab and not containerlab"
 
 test: bpf lint ## everything; the containerlab tier is skipped by name without Docker or Go
 	requirements/install-apt lab test

@@ -8,7 +8,7 @@ import mmh3
 
 from edge.config import Check, Config
 from edge.health import Result
-from edge.probes import Prober
+from edge.probes import probe
 
 Report = Callable[[str, str, Result], None]
 _Target = tuple[str, str, IPv4Address, Check]
@@ -17,8 +17,7 @@ _Target = tuple[str, str, IPv4Address, Check]
 class Checking:
     """One task a (pool, backend); `report(pool, backend, result)` is called in the event loop."""
 
-    def __init__(self, prober: Prober, report: Report) -> None:
-        self._prober = prober
+    def __init__(self, report: Report) -> None:
         self._report = report
         self._tasks: dict[_Target, asyncio.Task[None]] = {}
 
@@ -44,11 +43,11 @@ class Checking:
 
     async def _run(self, pool: str, backend: str, address: IPv4Address, check: Check) -> None:
         loop = asyncio.get_running_loop()
-        self._report(pool, backend, await self._prober.probe(check, address))
+        self._report(pool, backend, await probe(check, address))
         # A steady place in the interval for each pair: many nodes and backends never probe in step.
         phase = mmh3.hash(f"{pool}/{backend}/{address}", signed=False) / 2**32
         due = loop.time() + check.interval * (0.5 + phase / 2)
         while True:
             await asyncio.sleep(due - loop.time())
-            self._report(pool, backend, await self._prober.probe(check, address))
+            self._report(pool, backend, await probe(check, address))
             due = max(due + check.interval, loop.time())

@@ -31,7 +31,6 @@ from edge.health import Result
 from edge.intent_store import IntentStore
 from edge.node import Node
 from edge.notify import Notifier
-from edge.probes import Prober
 from edge.strictyaml import ConfigError
 from edge.verbs import Verbs
 
@@ -82,7 +81,7 @@ class Daemon:
             stack.callback(forwarder.close)
             self.forwarding = Forwarding(forwarder, self._applied, self._failed)
             self.speaker = Speaker(_speaker_config(config), Path(config.announcer.run_dir), self._announcer_changed)
-            self._checking = Checking(await stack.enter_async_context(Prober()), self._probed)
+            self._checking = Checking(self._probed)
             stack.push_async_callback(self._checking.stop)
             self._neighbours = await stack.enter_async_context(Neighbours(self._next_hops_changed))
             await self.speaker.start()

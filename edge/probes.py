@@ -1,64 +1,78 @@
 """Probes: one act of asking a backend whether it is well, over TCP or HTTP.
 
-A probe never raises for what a backend does or fails to do: that is its `Result`.
+A probe never raises for what a backend does or fails to do: that is its `Result`. HTTP is h11's; a new connection for
+each probe, because a kept one would miss a listener that is gone.
 """
 
 import asyncio
 import errno
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
 
-import aiohttp
+import h11
 
 from edge.config import Check, HttpCheck
 from edge.health import Result
 
-
-class Prober:
-    """Makes probes that share one HTTP client. Use as an async context manager."""
-
-    async def __aenter__(self) -> "Prober":
-        # A new connection for each probe: a kept one would miss a listener that is gone.
-        connector = aiohttp.TCPConnector(limit=0, force_close=True)
-        self._http = aiohttp.ClientSession(connector=connector, headers={"User-Agent": "fairhop-check"})
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._http.close()
-
-    async def probe(self, check: Check, address: IPv4Address) -> Result:
-        """Run `check` once against `address`; takes at most `check.timeout` seconds."""
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        try:
-            async with asyncio.timeout(check.timeout):
-                ok, detail = await (
-                    self._get(check, address) if isinstance(check, HttpCheck) else _connect(address, check.port)
-                )
-        except TimeoutError:
-            ok, detail = False, f"no answer within {check.timeout:g} s"
-        except (OSError, aiohttp.ClientError) as error:
-            ok, detail = False, _reason(error)
-        return Result(ok, detail, loop.time() - start)
-
-    async def _get(self, check: HttpCheck, address: IPv4Address) -> tuple[bool, str]:
-        url = f"http://{address}:{check.port}{check.path}"
-        headers = {"Host": check.host} if check.host else {}
-        async with self._http.get(url, headers=headers, allow_redirects=False) as answer:
-            if answer.status == check.status:
-                return True, f"HTTP {answer.status}"
-            return False, f"HTTP {answer.status}, expected {check.status}"
+_READ = 1 << 14
+_HEADERS = 1 << 16  # bytes; an answer whose headers are longer is malformed
 
 
-async def _connect(address: IPv4Address, port: int) -> tuple[bool, str]:
-    _, writer = await asyncio.open_connection(str(address), port)
-    writer.close()
-    await writer.wait_closed()
-    return True, "connected"
+async def probe(check: Check, address: IPv4Address) -> Result:
+    """Run `check` once against `address`; takes at most `check.timeout` seconds."""
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    try:
+        async with asyncio.timeout(check.timeout):
+            if isinstance(check, HttpCheck):
+                ok, detail = await _get(check, address)
+            else:
+                ok, detail = await _connect(check.port, address)
+    except TimeoutError:
+        ok, detail = False, f"no answer within {check.timeout:g} s"
+    except OSError as error:
+        ok, detail = False, _reason(error)
+    except h11.RemoteProtocolError as error:
+        ok, detail = False, f"not HTTP: {error}"
+    return Result(ok, detail, loop.time() - start)
 
 
-def _reason(error: OSError | aiohttp.ClientError) -> str:
-    """The kernel's words for a failed connection, without asyncio's and aiohttp's wrapping."""
-    if isinstance(error, OSError) and error.errno is not None and error.errno in errno.errorcode:
+async def _connect(port: int, address: IPv4Address) -> tuple[bool, str]:
+    async with _connection(port, address):
+        return True, "connected"
+
+
+async def _get(check: HttpCheck, address: IPv4Address) -> tuple[bool, str]:
+    headers = [("Host", check.host or f"{address}:{check.port}"), ("User-Agent", "fairhop"), ("Connection", "close")]
+    http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEADERS)
+    request = http.send(h11.Request(method="GET", target=check.path, headers=headers))
+    end = http.send(h11.EndOfMessage())
+    async with _connection(check.port, address) as (reader, writer):
+        writer.write((request or b"") + (end or b""))
+        while not isinstance(event := http.next_event(), h11.Response):
+            if event is h11.NEED_DATA:
+                http.receive_data(await reader.read(_READ))
+    if event.status_code == check.status:
+        return True, f"HTTP {event.status_code}"
+    return False, f"HTTP {event.status_code}, expected {check.status}"
+
+
+@asynccontextmanager
+async def _connection(
+    port: int, address: IPv4Address
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection(str(address), port)
+    try:
+        yield reader, writer
+    finally:
+        # Not waited for: the answer is in, and a peer that never closes must not hold the probe.
+        writer.transport.abort()
+
+
+def _reason(error: OSError) -> str:
+    """The kernel's words for a failed connection, without asyncio's wrapping."""
+    if error.errno is not None and error.errno in errno.errorcode:
         return os.strerror(error.errno).lower()
     return str(error) or type(error).__name__

@@ -10,7 +10,7 @@ LAYERS = ["bgp", "edge", "lab", "tests"]  # each may import itself and what stan
 IMPURE = {
     "asyncio", "ctypes", "fcntl", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "selectors",
     "shutil", "signal", "socket", "subprocess", "tempfile", "threading", "time",
-    "aiohttp", "click", "pyroute2", "rich", "scapy",
+    "click", "pyroute2", "scapy",
 }  # fmt: skip
 CORES_BY_PACKAGE = {
     "bgp": "exabgp_api exabgp_conf lease relay_core report rib route supervisor wire",

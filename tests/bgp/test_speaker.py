@@ -22,6 +22,8 @@ from bgp.speaker import Speaker
 from tests.bgp.conftest import announcer_user
 from tests.bgp.router import Router
 
+pytestmark = pytest.mark.process
+
 VIP, OTHER = IPv4Network("203.0.113.10/32"), IPv4Network("203.0.113.11/32")
 GSHUT = Route(VIP, communities=(GRACEFUL_SHUTDOWN,))
 

@@ -9,6 +9,8 @@ import pytest
 
 from edge.datapath.bpf import build
 
+pytestmark = pytest.mark.process
+
 NEEDS_CLANG = pytest.mark.skipif(
     not any(map(shutil.which, build.CLANGS)), reason="needs clang to compile BPF programs: apt-get install clang-14"
 )
