@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lab.runtime import Completed, LabError
 from lab.topology.model import Healthcheck, Node
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.3, 0.6  # each question costs a process in the node while others still start
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def wait_ready(node: Node, access: NodeAccess, stopped: threading.Event) -> None
             raise LabError(f"node {node.name} {state}; its log ends: {access.log_tail(node.name)}")
         if stopped.wait(pause):
             raise LabError("the deployment was cancelled")
-        pause = min(pause * 1.5, _LONGEST_PAUSE)
+        pause = min(pause * 1.2, _LONGEST_PAUSE)
 
 
 def _complaint(node: str, argv: Sequence[str], access: NodeAccess, timeout: float) -> str:
