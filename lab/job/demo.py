@@ -28,7 +28,8 @@ from lab.traffic.plan import Connections, Plan, Requests
 
 SCHEMA_VERSION = 1
 _CONVERGED_WITHIN = 30.0
-_ROUTES_WITHIN = 10.0
+_ROUTES_WITHIN = 30.0
+_HEALTHY_WITHIN = 20.0
 _OBSERVED = 2.5  # seconds of traffic that belong to a step after its routes came
 
 
@@ -119,10 +120,18 @@ class Demo:
             raise LabError("a measurement on this lab would lie:\n" + "\n".join(map(str, findings)))
 
     def _digests(self) -> dict[str, dict[str, str]]:
+        """Edge -> pool -> digest of its table, once every backend is in it: one that joined later would move flows."""
         digests = {}
         for edge in self._plan.having(Role.EDGE):
-            answer = self._fairhop(edge.name, "status", "--wait", "--json")
-            digests[edge.name] = {pool["name"]: pool["digest"] for pool in json.loads(answer.stdout)["pools"]}
+            deadline = time.monotonic() + _HEALTHY_WITHIN
+            while True:
+                pools = json.loads(self._fairhop(edge.name, "status", "--wait", "--json").stdout)["pools"]
+                if all(backend["slots"] for pool in pools for backend in pool["backends"]):
+                    break
+                if time.monotonic() > deadline:
+                    raise LabError(f"{edge.name}: a backend had no slots after {_HEALTHY_WITHIN:g} s: {pools}")
+                time.sleep(0.2)
+            digests[edge.name] = {pool["name"]: pool["digest"] for pool in pools}
         return digests
 
     def _start_traffic(self, stack: ExitStack, amount: Amount) -> int:
