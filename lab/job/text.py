@@ -8,7 +8,7 @@ from lab.job.scenario import StepResult
 
 def lines(report: Report) -> Iterator[str]:
     """The whole report, line by line; plain text, never cut to a width."""
-    yield f"fairhop lab on {report.runtime}: up {report.up:.1f} s, converged {report.converged:.1f} s"
+    yield f"the lab on {report.runtime}: up {report.up:.1f} s, converged {report.converged:.1f} s"
     yield ""
     yield "next hops in each router's kernel before the first step"
     for router, prefix, hops in report.next_hops:
