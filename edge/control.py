@@ -58,13 +58,16 @@ class ControlServer:
         try:
             request = json.loads(line)
             handler = self._handlers[request["verb"]]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             verbs = ", ".join(sorted(self._handlers))
             return {"ok": False, "error": f"not a request: expected a JSON object with a verb of: {verbs}", "code": 2}
         try:
             return {"ok": True} | await handler(request, uid)
         except RefusedError as refused:
             return {"ok": False, "error": str(refused), "code": refused.code}
+        except Exception as error:  # whoever asked is told, the log has the trace, and the daemon goes on
+            asyncio.get_running_loop().call_exception_handler({"message": "a request failed", "exception": error})
+            return {"ok": False, "error": f"the daemon failed at this: {error!r}; its log has more", "code": 1}
 
 
 def _peer_uid(writer: asyncio.StreamWriter) -> int:

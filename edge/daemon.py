@@ -66,7 +66,6 @@ class Daemon:
         self._notifier = Notifier()
         self._wake = asyncio.Event()
         self._began = time.monotonic()
-        self._behind_since: float | None = None
         self._withdrawn_since: float | None = None
         self._decisions: Mapping[IPv4Network, Decision] = {}
         self._declared = False
@@ -84,17 +83,25 @@ class Daemon:
             self._checking = Checking(self._probed)
             stack.push_async_callback(self._checking.stop)
             self._neighbours = await stack.enter_async_context(Neighbours(self._next_hops_changed))
+            stack.push_async_callback(self._stop_speaker)
             await self.speaker.start()
             control = ControlServer(self.places.socket, Verbs(self, self.places.config).table())
             await control.start()
             stack.push_async_callback(control.stop)
             self._applying = asyncio.create_task(self.forwarding.run(), name="forwarding")
-            stack.callback(self._applying.cancel)
+            stack.push_async_callback(self._stop_forwarding)
             self._follow(config)
             self._catch_signals()
             await self._work()
             self._notifier.say("STOPPING=1")
-            await self.speaker.stop(withdraw=not self._hand_over)
+
+    async def _stop_speaker(self) -> None:
+        await self.speaker.stop(withdraw=not self._hand_over)
+
+    async def _stop_forwarding(self) -> None:
+        self.forwarding.stop()
+        with contextlib.suppress(Exception):  # told by `_work`, which is why we are here
+            await self._applying
 
     def _follow(self, config: Config) -> None:
         self._checking.follow(config)
@@ -107,7 +114,7 @@ class Daemon:
         try:
             config = configuration.load(self.places.config.read_text(), name)
             changed = configuration.changes(self.node.config, config, name)
-        except ConfigError as error:
+        except (ConfigError, OSError, UnicodeDecodeError) as error:
             self.events.record("config", "loaded", "loaded", f"a reload was refused: {error}")
             raise
         self.node.reload(config, time.monotonic())
@@ -158,11 +165,12 @@ class Daemon:
             self._declared = True
 
     def _watch_forwarder(self, now: float) -> None:
-        behind = not self.forwarding.current
-        self._behind_since = (self._behind_since or now) if behind else None
-        late = self._behind_since is not None and now - self._behind_since > _STALE
+        since = self.forwarding.behind_since
+        late = since is not None and now - since > _STALE
         self._fault("tables", f"the forwarder has not taken a change for {_STALE:g} s" if late else "")
         lost = [a for a in self.forwarding.forwarder.attachments if a.mode is None]
+        broken = self._neighbours.failure
+        self._fault("next hops", f"nobody follows them any more: {broken}" if broken else "")
         self._fault("interfaces", "; ".join(f"not attached to {a.interface}: {a.remark}" for a in lost))
 
     def _fault(self, source: str, reason: str) -> None:
@@ -220,7 +228,7 @@ class Daemon:
 
     def _asked_to_reload(self) -> None:
         # A refusal is logged, and the configuration that runs goes on running.
-        with contextlib.suppress(ConfigError, OSError):
+        with contextlib.suppress(ConfigError, OSError, UnicodeDecodeError):
             self.reload()
 
     def _asked_to_hand_over(self) -> None:

@@ -51,6 +51,8 @@ class Forwarding:
         self._done: Wish | None = None
         self._changed = asyncio.Event()
         self._tables: dict[int, Tables] = {}
+        self._stopping = False
+        self.behind_since: float | None = None
 
     @property
     def current(self) -> bool:
@@ -61,11 +63,18 @@ class Forwarding:
         """Wish for a state; nothing happens when it is the one that was wished last."""
         if wish != self._wish:
             self._wish = wish
+            self.behind_since = self.behind_since or asyncio.get_running_loop().time()
             self._changed.set()
 
+    def stop(self) -> None:
+        """Make `run` return once the kernel has what is being written."""
+        self._stopping = True
+        self._changed.set()
+
     async def run(self) -> None:
-        """Carry out wishes for ever."""
-        while True:
+        """Carry out wishes until stopped. Whatever succeeds after a failure ends its report."""
+        untold = False
+        while not self._stopping:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), _LOOK_AGAIN)
             self._changed.clear()
@@ -75,8 +84,14 @@ class Forwarding:
                     assert wish is not None
                     self.applied = await asyncio.to_thread(self._apply, wish)
                     self._done = wish
+                    # Any progress counts: wishes that come faster than they are carried out are no staleness.
+                    self.behind_since = None if self.current else asyncio.get_running_loop().time()
+                    untold = True
+                if untold:
                     self._on_applied()
+                untold = False
             except (BpfError, EncodeError) as error:
+                untold = True
                 self._on_failed(str(error))
                 await asyncio.sleep(_RETRY)
 

@@ -23,7 +23,7 @@ class Node:
         self.intent = intent
         self.health: dict[tuple[str, str], Health] = {}
         self.stopping = False
-        self._loaded = False
+        self._loaded = self._surveyed = False
         self._faults: dict[str, str] = {}
         # A drain that was stored before this process began has had its time to settle.
         self._drain_since = _LONG_AGO if intent.node else None
@@ -48,12 +48,14 @@ class Node:
     def observe(self, pool: str, backend: str, result: Result, now: float) -> Transition | None:
         """Take one probe's result. A result of a backend that a reload removed is ignored."""
         health = self.health.get((pool, backend))
-        return health.observe(result, now) if health else None
+        transition = health.observe(result, now) if health else None
+        self._surveyed = self._surveyed or all(each.state is not State.UNKNOWN for each in self.health.values())
+        return transition
 
     def set_intent(self, intent: Intent, now: float) -> None:
         """Take the operator's new intent; a drain of the node that stands already keeps its beginning."""
         if intent.node is None:
-            self._drain_since = None
+            self._drain_since = self._drain_since if self.stopping else None
         elif self._drain_since is None:
             self._drain_since = now
         self.intent = intent
@@ -84,12 +86,12 @@ class Node:
 
     @property
     def surveyed(self) -> bool:
-        """Every backend has had its first result."""
-        return all(health.state is not State.UNKNOWN for health in self.health.values())
+        """There has been a moment at which every backend had a result. A backend that a reload adds changes nothing."""
+        return self._surveyed
 
     @property
     def ready(self) -> bool:
-        """A table is loaded and every backend has had its first result."""
+        """A table is loaded and there was a whole first round of results."""
         return self._loaded and self.surveyed
 
     def selections(self) -> dict[str, Selection]:
@@ -97,9 +99,9 @@ class Node:
         return {name: select(pool, self.view(name)) for name, pool in self.config.pools.items()}
 
     def view(self, pool: str) -> PoolView:
-        """What is held against members of `pool` just now."""
+        """What is held against members of `pool` just now. A backend without a result yet waits outside."""
         names = [backend.name for backend in self.config.pools[pool].backends]
-        down = {name for name in names if self.health[pool, name].state is State.DOWN}
+        down = {name for name in names if self.health[pool, name].state is not State.UP}
         return PoolView(frozenset(down), frozenset(self.intent.backends) & frozenset(names))
 
     def decisions(self, now: float) -> dict[IPv4Network, Decision]:
@@ -114,8 +116,12 @@ class Node:
         up = self._vips_up()
         return {IPv4Network(vip): decide(facts, up[vip], now) for vip in sorted(up)}
 
+    def _known_down(self, pool: str) -> bool:
+        """Whether every backend of `pool` has a result; a pool of newcomers is no reason to say anything."""
+        return all(self.health[pool, b.name].state is not State.UNKNOWN for b in self.config.pools[pool].backends)
+
     def _vips_up(self) -> Mapping[IPv4Address, bool]:
-        panic = {pool: selection.panic for pool, selection in self.selections().items()}
+        panic = {pool: selection.panic and self._known_down(pool) for pool, selection in self.selections().items()}
         up = dict.fromkeys(self.config.vips, True)
         for service in self.config.services:
             for vip in service.vips:

@@ -13,20 +13,20 @@ class Notifier:
 
     def say(self, state: str) -> None:
         """Send `READY=1`, `STOPPING=1` and the like, when it differs from the last."""
-        if state != self._last:
+        if state != self._last and self._send(state):
             self._last = state
-            self._send(state)
 
     def beat(self) -> None:
         """The work loop turns."""
         self._send("WATCHDOG=1")
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str) -> bool:
         if not self._address:
-            return
+            return True
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as channel:
                 channel.sendto(message.encode(), address)
         except OSError:
-            pass  # A notification that is lost is sent again by the next beat.
+            return False
+        return True

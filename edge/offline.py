@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from edge import config as configuration
+from edge.config import Config
 from edge.datapath import oracle
 from edge.datapath.model import NextHop
 from edge.plan import PoolView, Tables, forwarder_state, select
@@ -11,9 +11,8 @@ from edge.why import FiveTuple, describe, frame, path
 _SOME_NEXT_HOP = NextHop(1, b"\x02\0\0\0\0\1", b"\x02\0\0\0\0\2")
 
 
-def why(text: str, name: str, flow: FiveTuple) -> dict[str, Any]:
-    """Where the flow would go by the file `name` with the content `text`. Raises `ConfigError`."""
-    config = configuration.load(text, name)
+def why(config: Config, flow: FiveTuple) -> dict[str, Any]:
+    """Where the flow would go."""
     tables = Tables(config.hashing.table_size)
     built = {pool: tables.table(select(entry, PoolView()).members) for pool, entry in config.pools.items()}
     next_hops = {backend.address: _SOME_NEXT_HOP for pool in config.pools.values() for backend in pool.backends}

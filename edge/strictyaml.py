@@ -96,6 +96,8 @@ def load(text: str, name: str) -> Document:
         before = text[: error.position]
         line, column = before.count("\n") + 1, error.position - before.rfind("\n")
         raise ConfigError([Problem(name, line, column, f"not valid YAML: {error.reason}")]) from None
+    except RecursionError:
+        raise ConfigError([Problem(name, 1, 1, "nested too deeply: nothing here needs more than ten levels")]) from None
     builder = _Builder(name)
     value = builder.build(root, ()) if root is not None else None
     if builder.problems:

@@ -11,6 +11,7 @@ from edge import maglev, status
 from edge.ask import Answer, RefusedError
 from edge.control import Handler
 from edge.datapath import oracle, xdp
+from edge.datapath.bpf_error import BpfError
 from edge.decode import nearest
 from edge.events import EventLog
 from edge.forwarding import Forwarding
@@ -46,16 +47,24 @@ class Verbs:
     def __init__(self, daemon: Served, config: Path) -> None:
         self._daemon = daemon
         self._config = config
+        self._changing = asyncio.Lock()  # a drain reads the intent, waits for tables, and only then stores
 
     def table(self) -> Mapping[str, Handler]:
         """Verb -> handler."""
         return {
             "status": self._status,
-            "drain": self._drain,
-            "undrain": self._undrain,
+            "drain": self._one_by_one(self._drain),
+            "undrain": self._one_by_one(self._undrain),
             "why": self._why,
             "reload": self._reload,
         }
+
+    def _one_by_one(self, handler: Handler) -> Handler:
+        async def locked(request: Mapping[str, Any], uid: int) -> Answer:
+            async with self._changing:
+                return await handler(request, uid)
+
+        return locked
 
     async def _status(self, _: Mapping[str, Any], __: int) -> Answer:
         daemon, forwarding = self._daemon, self._daemon.forwarding
@@ -113,7 +122,10 @@ class Verbs:
             raise RefusedError(str(error), _USAGE) from None
         state = forwarding.applied.state
         arrival = forwarding.forwarder.attachments[0]
-        mac = xdp.mac_address(arrival.interface)
+        try:
+            mac = xdp.mac_address(arrival.interface)
+        except (BpfError, OSError) as error:
+            raise RefusedError(f"{arrival.interface}: {error}", 1) from None
         packet = frame(flow, mac)
         trace = await asyncio.to_thread(forwarding.forwarder.run, packet, arrival.ifindex)
         outcome = oracle.judge(packet, arrival.ifindex, state, {arrival.ifindex: mac})
@@ -129,8 +141,8 @@ class Verbs:
             return {"file": str(self._config), "changes": self._daemon.reload()}
         except ConfigError as error:
             raise RefusedError(f"the file has errors, the old configuration goes on:\n{error}", _CONFIG) from None
-        except OSError as error:
-            raise RefusedError(f"{error.filename}: {error.strerror}", _CONFIG) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise RefusedError(f"{self._config}: {error}", _CONFIG) from None
 
     def _store(self, intent: Intent, what: str) -> None:
         try:
@@ -153,9 +165,11 @@ class Verbs:
         return str(name)
 
     def _refuse_to_empty_a_pool(self, name: str, intent: Intent) -> None:
-        for pool, entry in self._daemon.node.config.pools.items():
-            names = {backend.name for backend in entry.backends if backend.weight}
-            if name in names and names <= set(intent.backends):
+        node = self._daemon.node
+        for pool, entry in node.config.pools.items():
+            concerned = any(backend.name == name for backend in entry.backends)
+            view = PoolView(node.view(pool).down, frozenset(intent.backends))
+            if concerned and select(entry, view).panic:
                 raise RefusedError(f"pool '{pool}' would have no active backend left; --force does it", _REFUSED)
 
     def _slots_moving(self, intent: Intent) -> dict[str, int]:
@@ -167,6 +181,7 @@ class Verbs:
         for name, pool in daemon.node.config.pools.items():
             down = daemon.node.view(name).down
             after = maglev.build(select(pool, PoolView(down, frozenset(intent.backends))).members, size)
-            if applied and (moved := maglev.moved(applied.tables[name], after)):
+            before = applied.tables.get(name) if applied else None
+            if before and (moved := maglev.moved(before, after)):
                 moving[name] = moved
         return moving

@@ -8,9 +8,9 @@ import click
 from edge.backend import config as configuration
 from edge.backend.host import HostError
 from edge.backend.run import serve
-from edge.cli.common import CONFIG, NEGATIVE, PERMISSION, fail
+from edge.cli.common import NEGATIVE, PERMISSION, fail
+from edge.cli.config_file import read_config
 from edge.datapath.bpf_error import BpfError
-from edge.strictyaml import ConfigError
 
 
 @click.command()
@@ -22,12 +22,9 @@ def backend(config_path: Path) -> None:
 
     TERM ends it; the decapsulator stays attached, so a restart loses no packet.
     """
+    config = read_config(config_path, configuration.load)
     try:
-        asyncio.run(serve(configuration.load(config_path.read_text(), str(config_path))))
-    except ConfigError as error:
-        fail(f"{config_path} has errors:\n{error}", CONFIG)
-    except (UnicodeDecodeError, FileNotFoundError) as error:
-        fail(f"{config_path}: {error}", CONFIG)
+        asyncio.run(serve(config))
     except PermissionError as error:
         fail(f"{error}: run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON", PERMISSION)
     except (HostError, BpfError, OSError) as error:

@@ -1,17 +1,20 @@
 """`fairhop run`: the daemon of an edge node."""
 
 import asyncio
+import errno
 from pathlib import Path
 
 import click
 
+from bgp.exabgp_conf import SpeakerConfigError
+from bgp.process import ProcessError
 from edge import config as configuration
 from edge.ask import DEFAULT_SOCKET
 from edge.cli.common import CONFIG, NEGATIVE, PERMISSION, fail
+from edge.cli.config_file import read_config
 from edge.daemon import Daemon, Places
 from edge.datapath.bpf_error import BpfError
 from edge.intent import IntentError
-from edge.strictyaml import ConfigError
 
 
 @click.command()
@@ -27,16 +30,10 @@ def run(config_path: Path, socket_path: Path, intent_path: Path) -> None:
     Signals: HUP reloads; TERM drains, lingers and exits, a second TERM exits now; USR2 exits at once and leaves the
     forwarder and ExaBGP to the daemon that is started next. The XDP program stays attached in every case.
     """
+    config = read_config(config_path, configuration.load)
     try:
-        config = configuration.load(config_path.read_text(), str(config_path))
         asyncio.run(Daemon(config, Places(config_path, socket_path, intent_path)).run())
-    except ConfigError as error:
-        fail(f"{config_path} has errors:\n{error}", CONFIG)
-    except (UnicodeDecodeError, FileNotFoundError) as error:
-        fail(f"{config_path}: {error}", CONFIG)
-    except IntentError as error:
+    except (IntentError, ProcessError, SpeakerConfigError) as error:
         fail(str(error), CONFIG)
-    except PermissionError as error:
-        fail(f"{error}: run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON", PERMISSION)
     except (BpfError, OSError) as error:
-        fail(str(error), NEGATIVE)
+        fail(str(error), PERMISSION if error.errno in (errno.EPERM, errno.EACCES) else NEGATIVE)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lab.runtime import LabError, Progress
 
-_CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 _FILES = Path("/run/fairhop-lab/containerlab")  # instead of beside the topology: a checkout stays clean
 _SSH_CONFIG = Path("/etc/ssh/ssh_config.d")
 
@@ -56,7 +56,7 @@ class ContainerlabTool:
     def _command(self) -> str:
         """The command to call; raises LabError when there is none."""
         named = self._binary or os.environ.get("FAIRHOP_CONTAINERLAB")
-        built = _CHECKOUT / "build" / "containerlab"
+        built = CHECKOUT / "build" / "containerlab"
         if named is None and built.exists():
             return str(built)
         found = shutil.which(named or "containerlab")

@@ -91,6 +91,8 @@ class Demo:
 
     def run(self, amount: Amount) -> Report:
         """The whole job; the lab is left as it was deployed, every edge serving."""
+        if not self._announcing:
+            raise LabError("the main job needs edges: nodes with the label fairhop.role: edge")
         began = time.monotonic()
         self._progress(f"bringing {self._topology.name} up on {self._runtime.name}")
         self._runtime.deploy(self._progress)
@@ -136,7 +138,10 @@ class Demo:
 
     def _start_traffic(self, stack: ExitStack, amount: Amount) -> int:
         clients = self._plan.having(Role.CLIENT)
-        web, echo = (next(s for s in self._plan.services if s.name == name) for name in ("web", "echo"))
+        services = {service.name: service for service in self._plan.services}
+        if not {"web", "echo"} <= set(services) or not clients:
+            raise LabError("the main job needs clients and the services 'web' (HTTP) and 'echo' (TCP)")
+        web, echo = services["web"], services["echo"]
         for client in clients:
             plan = Plan(
                 source=str(client.client_address),

@@ -129,7 +129,7 @@ def _judge_step(result: StepResult, population: int) -> list[Check]:
         took = None if result.routes is None else result.routes - (result.taken or 0.0)
         shown = "no route changed" if took is None else f"{took * 1000:.0f} ms"
         passed = took is not None and took <= bounds.routes
-        name = f"{step.name}: to the last router's kernel"
+        name = f"{step.name}: from the node to the last router's kernel"
         checks.append(Check(name, passed, shown, f"at most {bounds.routes * 1000:.0f} ms"))
     return checks
 

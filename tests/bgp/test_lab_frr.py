@@ -2,7 +2,6 @@
 
 import os
 import signal
-import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -149,20 +148,6 @@ def test_a_killed_daemon_is_outlived_by_the_session_and_not_by_the_routes(frr: F
     daemon.announce(VIP, OTHER)
     settled(frr, daemon)
     assert frr.sessions() == sessions
-
-
-def test_the_announcer_has_no_privilege_and_nobody_else_reaches_its_socket(frr: FrrRouter, daemon: EdgeDaemon) -> None:
-    if daemon.user is None:
-        pytest.skip("needs a clone and an interpreter that the account nobody can read")
-    for which in ("exabgp", "relay"):
-        lines = Path(f"/proc/{process(daemon, which)}/status").read_text().splitlines()
-        status = {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
-        assert set(status["Uid"]) == {"65534"} == set(status["Gid"])
-        assert status["Groups"] == [] and status["NoNewPrivs"] == ["1"]
-        assert {int(status[c][0], 16) for c in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
-    modes = {path.name: (stat.S_IMODE(path.stat().st_mode), path.stat().st_uid) for path in daemon.run_dir.iterdir()}
-    assert stat.S_IMODE(daemon.run_dir.stat().st_mode) == 0o750 and daemon.run_dir.stat().st_uid == 0
-    assert modes["relay.sock"] == (0o600, 65534) and modes["exabgp.conf"] == (0o640, 0)
 
 
 def test_the_md5_key_is_in_no_log_and_no_process_list(frr: FrrRouter, daemon: EdgeDaemon) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from lab.clab.tool import CHECKOUT
 from tests.containerlab import tier
 
 
@@ -21,3 +22,7 @@ def test_a_requirement_of_another_tier_fails_nothing_here(monkeypatch: pytest.Mo
     monkeypatch.setenv("FAIRHOP_REQUIRE", "kernel")
     with pytest.raises(pytest.skip.Exception):
         tier.need("no-such-command", "nowhere")
+
+
+def test_the_tool_looks_for_its_binary_in_the_checkout() -> None:
+    assert (CHECKOUT / "containerlab" / "tools" / "build").exists()

@@ -77,6 +77,10 @@ def test_one_wrong_thing_gives_one_error_at_its_place(old: str, new: str, expect
     assert errors(GOOD.replace(old, new, 1)) == [f"f.yaml:{expected}"]
 
 
+def test_a_file_nested_without_end_is_refused() -> None:
+    assert errors("a: " + "[" * 5000) == ["f.yaml:1:1: nested too deeply: nothing here needs more than ten levels"]
+
+
 def test_all_errors_of_a_file_come_at_once() -> None:
     text = (
         GOOD.replace("seed: 7", "seed: -1")

@@ -19,6 +19,10 @@ async def _echo(request: Mapping[str, Any], uid: int) -> dict[str, Any]:
     return {"said": request.get("word"), "uid": uid}
 
 
+async def _fail(_: Mapping[str, Any], __: int) -> dict[str, Any]:
+    raise KeyError("a fault of ours")
+
+
 async def _refuse(_: Mapping[str, Any], __: int) -> dict[str, Any]:
     raise RefusedError("a guard says no", 5)
 
@@ -27,7 +31,7 @@ def exchange(path: Path, call: Any) -> Any:
     """Run `call` in a thread while a server answers on `path`."""
 
     async def both() -> Any:
-        server = ControlServer(path, {"echo": _echo, "refuse": _refuse})
+        server = ControlServer(path, {"echo": _echo, "refuse": _refuse, "fail": _fail})
         await server.start()
         try:
             return await asyncio.to_thread(call)
@@ -50,6 +54,13 @@ def test_a_refusal_carries_its_words_and_exit_code(tmp_path: Path) -> None:
     assert caught.value.code == 5
 
 
+def test_a_fault_of_the_daemon_is_answered_and_not_fatal(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with pytest.raises(RefusedError, match="a fault of ours") as caught:
+        exchange(path, lambda: ask(str(path), "fail"))
+    assert caught.value.code == 1
+
+
 @pytest.mark.parametrize("line", [b"\n", b"[]\n", b'{"verb": 5}\n', b'{"verb": "no"}\n', b"\xff\xfe\n"])
 def test_babble_is_told_the_verbs(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "control.sock"
@@ -62,7 +73,7 @@ def test_babble_is_told_the_verbs(tmp_path: Path, line: bytes) -> None:
 
     answer = exchange(path, babble)
     assert not answer["ok"]
-    assert "echo, refuse" in answer["error"]
+    assert "echo, fail, refuse" in answer["error"]
 
 
 def test_a_client_that_says_nothing_delays_nobody(tmp_path: Path) -> None:

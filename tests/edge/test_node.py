@@ -4,11 +4,11 @@ from ipaddress import IPv4Network
 
 from edge.announce import Reason, Stance
 from edge.config import load
-from edge.health import Result
+from edge.health import Result, State
 from edge.intent import Drain, Intent
 from edge.node import Node
 from tests.edge.test_config import GOOD
-from tests.edge.test_plan import config
+from tests.edge.test_plan import THREE, config
 
 VIP = IPv4Network("203.0.113.10/32")
 OK, BAD = Result(True, "connected", 0.001), Result(False, "connection refused", 0.001)
@@ -99,7 +99,32 @@ def test_a_reload_keeps_the_health_of_backends_whose_check_stays() -> None:
     node.reload(load(fewer, "f"), 7.0)
     assert set(node.health) == {("web", "b1")}
     node.reload(load(fewer.replace("type: http", "type: tcp"), "f"), 8.0)
-    assert node.view("web").down == frozenset()
+    assert node.health["web", "b1"].state is State.UNKNOWN
+
+
+def test_a_backend_that_a_reload_adds_waits_outside_and_takes_no_vip_away() -> None:
+    node = serving()
+    four = THREE[:-1] + ", {name: b4, address: 10.0.9.4}]"
+    node.reload(load(GOOD.replace("[{name: a-b1, address: 10.0.9.1}]", four), "f"), 5.0)
+    assert stance(node, 5.0) == (Stance.ANNOUNCED, Reason.SERVING)
+    slots = {member.key for member in node.selections()["web"].members if member.weight}
+    assert slots == {"10.0.9.1", "10.0.9.2", "10.0.9.3"}
+    node.observe("web", "b4", OK, 6.0)
+    assert "10.0.9.4" in {member.key for member in node.selections()["web"].members if member.weight}
+
+
+def test_a_pool_of_newcomers_alone_is_used_whole_and_says_nothing() -> None:
+    node = serving()
+    node.reload(load(GOOD, "f"), 5.0)
+    assert stance(node, 5.0) == (Stance.ANNOUNCED, Reason.SERVING)
+    assert all(member.weight for member in node.selections()["web"].members)
+
+
+def test_a_change_of_intent_does_not_stop_the_stopping() -> None:
+    node = serving()
+    node.stop(10.0)
+    node.set_intent(Intent(backends={"b1": DRAIN}), 11.5)
+    assert stance(node, 11.5) == (Stance.WITHDRAWN, Reason.STOPPING)
 
 
 def test_a_result_of_a_backend_that_is_gone_is_ignored() -> None:

@@ -50,7 +50,7 @@ def test_the_frame_is_a_packet_of_the_flow_with_a_right_checksum(protocol: Proto
 
 
 def test_the_offline_answer_names_slot_and_backend() -> None:
-    answer = offline.why(FILE.read_text(), str(FILE), FLOW)
+    answer = offline.why(load(FILE.read_text(), str(FILE)), FLOW)
     assert answer["backend"] == "a-b1"
     assert answer["oracle"] == {"verdict": "tx", "reason": "none", "address": "10.0.9.1", "encap": "gre"}
     assert answer["agree"] is None
@@ -58,7 +58,7 @@ def test_the_offline_answer_names_slot_and_backend() -> None:
 
 def test_a_port_that_nobody_serves_is_a_drop_with_its_reason() -> None:
     flow = why.FiveTuple(FLOW.client, FLOW.client_port, FLOW.vip, 81, FLOW.protocol)
-    answer = offline.why(FILE.read_text(), str(FILE), flow)
+    answer = offline.why(load(FILE.read_text(), str(FILE)), flow)
     assert (answer["backend"], answer["oracle"]["verdict"], answer["oracle"]["reason"]) == (None, "drop", "no_service")
 
 

@@ -12,6 +12,7 @@ from lab.addressing import Role
 from lab.job.convergence import expected
 from lab.observe.taps import edge_taps
 from lab.observe.wire import WireTap
+from lab.traffic.flow import Flow
 from lab.traffic.load import Load, mark_all
 from lab.traffic.plan import Connections, Plan, Requests
 from tests.lab import machine
@@ -89,14 +90,20 @@ def test_a_flow_has_one_backend_by_why_by_every_program_and_on_the_wire(lab: Run
             assert addresses[str(backend)] == answered[flow]
             compared += 1
     assert compared >= 300
-    ours = [(flow, ways) for flow, ways in capture.backends().items() if str(flow.client).endswith(".11")][:8]
-    for flow, ((address, encap),) in ours:
-        protocol = {6: "tcp", 17: "udp"}[flow.protocol]
-        for edge in ("a-e1", "a-e2"):
-            question = (f"{flow.client}:{flow.client_port}", f"{flow.vip}:{flow.vip_port}/{protocol}")
-            answer = lab.facts(edge, "why", *question)
-            assert answer["agree"] is True
-            assert (answer["program"]["address"], answer["program"]["encap"]) == (str(address), encap.name.lower())
+    for client in lab.plan.having(Role.CLIENT):
+        flows = [(flow, ways) for flow, ways in capture.backends().items() if flow.client == client.client_address]
+        assert len(flows) >= 100
+        for flow, ((address, encap),) in flows[:6]:
+            for edge in lab.plan.having(Role.EDGE, client.site):
+                answer = lab.facts(edge.name, "why", *str_of(flow))
+                assert answer["agree"] is True
+                assert (answer["program"]["address"], answer["program"]["encap"]) == (str(address), encap.name.lower())
+
+
+def str_of(flow: Flow) -> tuple[str, str]:
+    """A flow as `fairhop why` takes it."""
+    protocol = {6: "tcp", 17: "udp"}[flow.protocol]
+    return f"{flow.client}:{flow.client_port}", f"{flow.vip}:{flow.vip_port}/{protocol}"
 
 
 def test_a_drain_reaches_the_last_routers_kernel_in_a_fifth_of_a_second(lab: RunningLab, traffic: list[Load]) -> None:
@@ -128,11 +135,12 @@ def test_a_drain_survives_the_daemons_death_and_announces_nothing_in_between(lab
     lab.undrain("a-e1")
 
 
-def test_a_daemon_killed_and_started_within_its_lease_changes_no_route_and_loses_nothing(
-    lab: RunningLab, traffic: list[Load]
+@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGKILL])
+def test_a_daemon_that_ends_and_is_started_within_its_lease_changes_no_route_and_loses_nothing(
+    lab: RunningLab, traffic: list[Load], number: signal.Signals
 ) -> None:
     old, began = lab.daemon_pid("a-e1"), time.monotonic()
-    lab.shell("a-e1", f"kill -USR2 {old}")
+    lab.shell("a-e1", f"kill -{int(number)} {old}")
     time.sleep(4.0)
     assert lab.daemon_pid("a-e1") != old
     assert lab.watch.events(since=began) == []
@@ -181,3 +189,44 @@ def test_a_drained_backend_has_no_slots_and_gets_exactly_its_own_back(lab: Runni
     for backend in ("b-b1", "b-b2"):
         lab.fairhop("b-e1", "undrain", "backend", backend, "--wait")
     assert {pool["name"]: pool["digest"] for pool in lab.facts("b-e1", "status")["pools"]} == before
+
+
+def test_the_announcer_runs_without_any_privilege(lab: RunningLab) -> None:
+    for program in ("exabgp", "bgp.relay"):
+        status = lab.shell("b-e2", f"cat /proc/$(pgrep -u nobody -f -- '-m {program}' | head -n 1)/status")
+        facts = {key: words.split() for key, _, words in (line.partition(":") for line in status.splitlines())}
+        assert set(facts["Uid"]) == {"65534"}
+        assert facts["NoNewPrivs"] == ["1"]
+        assert {int(facts[name][0], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
+    modes = lab.shell("b-e2", "stat -c '%a %U %G' /run/fairhop/announcer /run/fairhop/control.sock").splitlines()
+    assert modes == ["750 root nogroup", "660 root root"]
+
+
+def test_a_reload_that_adds_a_dead_backend_takes_no_vip_away(lab: RunningLab, traffic: list[Load]) -> None:
+    began = time.monotonic()
+    add = "s/    - {name: b-b3, address: \\(.*\\)}/&\\n    - {name: b-b4, address: 10.0.99.1, weight: 1}/"
+    slow = "s/timeout: 0.4/timeout: 5.0/; s/interval: 0.5/interval: 5.0/"
+    lab.shell("b-e1", f"sed -e '{add}' -e '{slow}' /etc/fairhop/fairhop.yaml > /tmp/more.yaml")
+    assert "b-b4" in lab.shell("b-e1", "cat /tmp/more.yaml")
+    lab.shell("b-e1", "mount --bind /tmp/more.yaml /etc/fairhop/fairhop.yaml")
+    try:
+        assert "pools" in lab.fairhop("b-e1", "reload")
+        time.sleep(4.0)
+        assert lab.watch.events(since=began) == []
+        assert "b-e1: SERVING" in lab.fairhop("b-e1", "status")
+        assert_nothing_broke(traffic)
+    finally:
+        lab.shell("b-e1", "umount /etc/fairhop/fairhop.yaml")
+    lab.fairhop("b-e1", "reload")
+
+
+def test_a_term_drains_lingers_and_ends_the_daemon(lab: RunningLab, traffic: list[Load]) -> None:
+    old, began = lab.daemon_pid("b-e2"), time.monotonic()
+    lab.shell("b-e2", f"touch /run/hold/fairhop; kill -TERM {old}")
+    lab.route_time(began, EDGES - {"b-e2"})
+    machine.wait_until(lambda: lab.shell("b-e2", "pgrep -f 'fairhop run' || true") == "", 15.0)
+    assert time.monotonic() - began > 1.5, "it neither settled nor lingered"
+    assert lab.shell("b-e2", "pgrep -f exabgp || true") == ""
+    lab.shell("b-e2", "rm /run/hold/fairhop")
+    lab.watch.wait_for(expected(lab.plan, EDGES), 20.0)
+    assert_nothing_broke(traffic)
