@@ -224,9 +224,9 @@ def test_a_term_drains_lingers_and_ends_the_daemon(lab: RunningLab, traffic: lis
     old, began = lab.daemon_pid("b-e2"), time.monotonic()
     lab.shell("b-e2", f"touch /run/hold/fairhop; kill -TERM {old}")
     lab.route_time(began, EDGES - {"b-e2"})
-    machine.wait_until(lambda: lab.shell("b-e2", "pgrep -f 'fairhop run' || true") == "", 15.0)
+    machine.wait_until(lambda: lab.shell("b-e2", f"test -e /proc/{old} && echo there || true") == "", 15.0)
     assert time.monotonic() - began > 1.5, "it neither settled nor lingered"
-    assert lab.shell("b-e2", "pgrep -f exabgp || true") == ""
+    assert lab.shell("b-e2", "pgrep -f '[e]xabgp' || true") == ""
     lab.shell("b-e2", "rm /run/hold/fairhop")
     lab.watch.wait_for(expected(lab.plan, EDGES), 20.0)
     assert_nothing_broke(traffic)
