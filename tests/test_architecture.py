@@ -16,8 +16,8 @@ CORES_BY_PACKAGE = {
     "bgp": "exabgp_api exabgp_conf lease relay_core report rib route supervisor wire",
     "edge": "announce config config_rules decode health intent maglev node offline plan quiet status strictyaml why",
     "edge/backend": "config",
-    "edge/datapath": "abi checks decap_oracle encode hashing headers model next_hop oracle oracle_icmp perfecthash "
-    "rtnetlink",
+    "edge/datapath": "abi checks decap_oracle encode hashing headers model netlink next_hop oracle oracle_icmp "
+    "perfecthash rtnetlink",
     "lab": "addressing",
     "lab/job": "convergence scenario",
     "lab/netns": "spec",

@@ -7,7 +7,6 @@ loop must not. The kernel does the routing (policy rules, longest prefix); the c
 
 import asyncio
 import contextlib
-import errno as codes
 import select
 import socket
 import threading
@@ -17,27 +16,25 @@ from ipaddress import IPv4Address
 from types import MappingProxyType
 from typing import Self
 
-from edge.datapath import rtnetlink
+from edge.datapath import netlink, rtnetlink
 from edge.datapath.model import NextHop
+from edge.datapath.netlink import Hop, Message
+from edge.datapath.netlink_socket import Kernel
 from edge.datapath.next_hop import Choice, Facts, Finding, Station, choose
-from edge.datapath.rtnetlink import Hop, Message
 
 NextHops = Mapping[IPv4Address, NextHop | None]
 
-_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
-_RECEIVE_BYTES = 1 << 16
-_BUFFER_BYTES = 1 << 22
 _TICK = 0.5  # seconds between turns when nothing happens
 _ASK_AGAIN = 1.0  # seconds between requests to resolve the same station
 _CONFIRM_AGAIN = 5.0  # seconds between requests to confirm a stale one: XDP traffic does not do it
 _SETTLE = 0.01  # seconds in which further route changes are taken together
 _ROUTING = {
-    rtnetlink.RTM_NEWROUTE,
-    rtnetlink.RTM_DELROUTE,
-    rtnetlink.RTM_NEWRULE,
-    rtnetlink.RTM_DELRULE,
-    rtnetlink.RTM_NEWNEXTHOP,
-    rtnetlink.RTM_DELNEXTHOP,
+    netlink.RTM_NEWROUTE,
+    netlink.RTM_DELROUTE,
+    netlink.RTM_NEWRULE,
+    netlink.RTM_DELRULE,
+    netlink.RTM_NEWNEXTHOP,
+    netlink.RTM_DELNEXTHOP,
 }
 
 
@@ -58,7 +55,7 @@ class Neighbours:
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        self._kernel = _Kernel()
+        self._kernel = Kernel()
         self._wake_receive, self._wake_send = socket.socketpair()
         self._wake_send.setblocking(False)
         self._thread.start()
@@ -112,7 +109,7 @@ class _Follower:
 
     def __init__(
         self,
-        kernel: "_Kernel",
+        kernel: Kernel,
         wake: socket.socket,
         wanted: Callable[[], frozenset[IPv4Address]],
         publish: Callable[[Mapping[IPv4Address, Choice]], None],
@@ -137,7 +134,7 @@ class _Follower:
 
     def _read_all(self) -> None:
         self._facts = Facts({}, {})
-        for kind in (rtnetlink.RTM_GETLINK, rtnetlink.RTM_GETNEIGH):
+        for kind in (netlink.RTM_GETLINK, netlink.RTM_GETNEIGH):
             for message in self._kernel.dump(kind):
                 self._learn(message)
         self._routes_old = True
@@ -153,12 +150,12 @@ class _Follower:
             time.sleep(_SETTLE)
 
     def _learn(self, message: Message) -> None:
-        if message.type in (rtnetlink.RTM_NEWLINK, rtnetlink.RTM_DELLINK):
-            self._facts.learn_link(rtnetlink.read_link(message.payload), gone=message.type == rtnetlink.RTM_DELLINK)
+        if message.type in (netlink.RTM_NEWLINK, netlink.RTM_DELLINK):
+            self._facts.learn_link(rtnetlink.read_link(message.payload), gone=message.type == netlink.RTM_DELLINK)
             self._routes_old = True
-        elif message.type in (rtnetlink.RTM_NEWNEIGH, rtnetlink.RTM_DELNEIGH):
+        elif message.type in (netlink.RTM_NEWNEIGH, netlink.RTM_DELNEIGH):
             fact = rtnetlink.read_neighbour(message.payload)
-            gone = message.type == rtnetlink.RTM_DELNEIGH
+            gone = message.type == netlink.RTM_DELNEIGH
             if fact is not None:
                 self._facts.learn_neighbour(fact, gone=gone)
             if fact is not None and gone:  # flushed, as when the link's MAC changes: ask at once
@@ -186,83 +183,3 @@ class _Follower:
         if now - self._asked.get(station, -_CONFIRM_AGAIN) >= pause:
             self._asked[station] = now
             self._kernel.use(station)
-
-
-class _Kernel:
-    """Two netlink sockets: one hears of changes, the other asks and gets its answer before it goes on."""
-
-    def __init__(self) -> None:
-        self.events = _netlink_socket()
-        self._requests = _netlink_socket()
-        self._sequence = 0
-        for group in rtnetlink.GROUPS.values():
-            self.events.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
-        self.events.setblocking(False)
-        self._requests.settimeout(5.0)
-
-    def close(self) -> None:
-        """Close both sockets."""
-        self.events.close()
-        self._requests.close()
-
-    def receive_events(self) -> list[Message] | None:
-        """Return all messages that wait; None when the kernel had to drop some."""
-        found: list[Message] = []
-        while True:
-            try:
-                found += rtnetlink.messages(self.events.recv(_RECEIVE_BYTES))
-            except BlockingIOError:
-                return found
-            except OSError as error:
-                if error.errno == codes.ENOBUFS:
-                    return None
-                raise
-
-    def dump(self, kind: int) -> list[Message]:
-        """Return everything of a kind."""
-        self._requests.send(rtnetlink.dump_request(kind, self._next()))
-        found: list[Message] = []
-        while True:
-            for message in self._answers():
-                if message.type == rtnetlink.NLMSG_DONE:
-                    return found
-                if message.type == rtnetlink.NLMSG_ERROR:
-                    raise OSError(rtnetlink.error_code(message.payload), f"netlink dump {kind} refused")
-                found.append(message)
-
-    def lookup(self, destination: IPv4Address) -> tuple[Hop, ...]:
-        """Return the ways of the route that the kernel matches; none when there is no route."""
-        hops = self._ways(destination, whole=True)
-        if any(hop.ifindex == 0 for hop in hops):  # net.ipv4.nexthop_compat_mode=0
-            return self._ways(destination, whole=False)
-        return hops
-
-    def _ways(self, destination: IPv4Address, *, whole: bool) -> tuple[Hop, ...]:
-        self._requests.send(rtnetlink.route_request(destination, self._next(), whole=whole))
-        while True:
-            for message in self._answers():
-                if message.type == rtnetlink.NLMSG_ERROR:
-                    return ()
-                return rtnetlink.read_hops(message.payload)
-
-    def use(self, station: Station) -> None:
-        """Make the kernel resolve or confirm a neighbour. A refusal (the link just went) is told by a link event."""
-        self._requests.send(rtnetlink.use_request(*station, self._next()))
-        while not self._answers():
-            pass
-
-    def _answers(self) -> list[Message]:
-        """Receive once; messages of earlier requests that were not read to the end are left out."""
-        received = rtnetlink.messages(self._requests.recv(_RECEIVE_BYTES))
-        return [message for message in received if message.sequence == self._sequence]
-
-    def _next(self) -> int:
-        self._sequence += 1
-        return self._sequence
-
-
-def _netlink_socket() -> socket.socket:
-    made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-    made.bind((0, 0))
-    return made

@@ -7,7 +7,8 @@ from enum import StrEnum
 from ipaddress import IPv4Address
 
 from edge.datapath.model import NextHop
-from edge.datapath.rtnetlink import Hop, IpAddress, LinkFact, NeighbourFact
+from edge.datapath.netlink import Hop, IpAddress
+from edge.datapath.rtnetlink import LinkFact, NeighbourFact
 
 Station = tuple[int, IpAddress]  # interface index and the neighbour's address there
 

@@ -9,8 +9,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
-from lab.observe import rtnetlink
-from lab.observe.rtnetlink import Message, NetlinkError, Route
+from edge.datapath import netlink
+from edge.datapath.netlink import Message, NetlinkError
+from edge.datapath.rtnetlink import read_link
+from lab.observe.rtnetlink import Route, read_route, route_dump
 
 _TABLE_MAIN = 254
 
@@ -78,7 +80,7 @@ class Fib:
         self._reading = {}
         self._reading_since, self._stale_since = self._stale_since, None
         self._sequence += 1
-        return rtnetlink.route_dump(self._sequence)
+        return route_dump(self._sequence)
 
     def fold(self, data: bytes, now: float) -> list[RouteEvent]:
         """Take one datagram that was read at `now`; the changes it tells of. Raises NetlinkError.
@@ -87,23 +89,23 @@ class Fib:
         """
         before = self.table() if self.synchronised else None
         time = now
-        for message in rtnetlink.messages(data):
-            if message.type in (rtnetlink.RTM_NEWROUTE, rtnetlink.RTM_DELROUTE):
+        for message in netlink.messages(data):
+            if message.type in (netlink.RTM_NEWROUTE, netlink.RTM_DELROUTE):
                 self._route(message)
-            elif message.type in (rtnetlink.RTM_NEWLINK, rtnetlink.RTM_DELLINK):
-                index, name = rtnetlink.read_link(message.payload)
-                self._links[index] = name or self._links.get(index, "")
+            elif message.type in (netlink.RTM_NEWLINK, netlink.RTM_DELLINK):
+                link = read_link(message.payload)
+                self._links[link.ifindex] = link.name or self._links.get(link.ifindex, "")
                 self.lost(now)
-            elif message.type in (rtnetlink.RTM_NEWNEXTHOP, rtnetlink.RTM_DELNEXTHOP):
+            elif message.type in (netlink.RTM_NEWNEXTHOP, netlink.RTM_DELNEXTHOP):
                 self.lost(now)
-            elif message.type == rtnetlink.NLMSG_DONE and message.port == self._port:
+            elif message.type == netlink.NLMSG_DONE and message.port == self._port:
                 time = self._done(message, now)
-            elif message.type == rtnetlink.NLMSG_ERROR and (code := rtnetlink.error_code(message.payload)):
+            elif message.type == netlink.NLMSG_ERROR and (code := netlink.error_code(message.payload)):
                 raise NetlinkError(f"{self.router}: the kernel refused to tell its routes (errno {code})")
         return [] if before is None else self._events(before, time)
 
     def _route(self, message: Message) -> None:
-        route = rtnetlink.read_route(message.payload)
+        route = read_route(message.payload)
         if route is None or route.table != _TABLE_MAIN or route.prefix not in self._prefixes:
             return
         key, hops = (route.prefix, route.metric), self._hops(route)
@@ -112,7 +114,7 @@ class Fib:
         if message.port != self._port:
             tables.append(self._routes)
         for table in tables:
-            if message.type == rtnetlink.RTM_NEWROUTE:
+            if message.type == netlink.RTM_NEWROUTE:
                 table[key] = hops
             else:
                 table.pop(key, None)
@@ -124,13 +126,15 @@ class Fib:
         since = self._reading_since if self._reading_since is not None else now
         self._routes, self._reading = self._reading, None
         self.synchronised = True
-        if message.flags & rtnetlink.DUMP_INTERRUPTED:
+        if message.flags & netlink.DUMP_INTERRUPTED:
             self._stale_since = since
         return since
 
     def _hops(self, route: Route) -> Hops:
-        alive = (path for path in route.paths if not path.dead)
-        return tuple(sorted(Hop(path.gateway, self._links.get(path.index, f"#{path.index}")) for path in alive))
+        return tuple(sorted(self._hop(path) for path in route.paths if not path.dead))
+
+    def _hop(self, path: netlink.Hop) -> Hop:
+        return Hop(str(path.gateway or ""), self._links.get(path.ifindex, f"#{path.ifindex}"))
 
     def _events(self, before: Table, time: float) -> list[RouteEvent]:
         after = self.table()

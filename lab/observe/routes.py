@@ -9,18 +9,18 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from edge.datapath import netlink
+from edge.datapath.netlink import NetlinkError
 from lab.observe.fib import Expected, Fib, RouteEvent, Snapshot, differences
 from lab.observe.inside import inside
-from lab.observe.rtnetlink import NetlinkError
+from lab.observe.sockets import Observer
 from lab.runtime import LabError
 
-_LINK_AND_IPV4_ROUTE = 0x1 | 0x40  # RTMGRP_LINK, RTMGRP_IPV4_ROUTE
-_SOL_NETLINK, _ADD_MEMBERSHIP, _RTNLGRP_NEXTHOP = 270, 1, 32
+_GROUPS = (netlink.GROUP_LINK, netlink.GROUP_IPV4_ROUTE, netlink.GROUP_NEXTHOP)
 _SO_RCVBUFFORCE = 33
 _BUFFER = 4 << 20
 _DATAGRAM = 1 << 17  # more than the kernel puts into one
@@ -33,7 +33,7 @@ class _Router:
     fib: Fib
 
 
-class RouteWatch:
+class RouteWatch(Observer):
     """What each router's kernel does with `prefixes`, from now until `close`; one thread reads for all of them.
 
     `netns`: router name -> its network namespace (`Runtime.netns`). Close it: an open watch keeps namespaces alive.
@@ -49,8 +49,7 @@ class RouteWatch:
             self._waker, self._woken = (opened.enter_context(end) for end in socket.socketpair())
             self._routers: dict[int, _Router] = {}
             for name, path in netns.items():
-                router = _open(name, path, prefixes)
-                opened.enter_context(router.sock)
+                router = inside(path, partial(_open, name, prefixes, opened))
                 self._routers[router.sock.fileno()] = router
             self._resources = opened.pop_all()
         self._reader = threading.Thread(target=self._read, name="route watch")
@@ -114,15 +113,7 @@ class RouteWatch:
             self._closed = True
             self._waker.send(b"x")
             self._reader.join()
-            self._resources.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+            super().close()
 
     def _snapshot(self) -> Snapshot:
         return {router.fib.router: router.fib.table() for router in self._routers.values()}
@@ -185,19 +176,16 @@ def _ask(router: _Router) -> None:
         router.sock.send(request)
 
 
-def _open(name: str, netns: Path, prefixes: Collection[IPv4Network]) -> _Router:
-    """A socket that hears of routes, links and next hops in a router's namespace."""
-
-    def make() -> tuple[socket.socket, dict[int, str]]:
-        sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
-            sock.bind((0, _LINK_AND_IPV4_ROUTE))
-            sock.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _RTNLGRP_NEXTHOP)
-            return sock, dict(socket.if_nameindex())
-        except OSError as error:
-            sock.close()
-            raise LabError(f"{name}: cannot watch its routes: {error.strerror}") from error
-
-    sock, links = inside(netns, make)
+def _open(name: str, prefixes: Collection[IPv4Network], opened: ExitStack) -> _Router:
+    """A socket that hears of routes, links and next hops in a router's namespace, in which this is called."""
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+    sock = opened.enter_context(socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE))
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+        sock.bind((0, 0))
+        for group in _GROUPS:
+            sock.setsockopt(netlink.SOL_NETLINK, netlink.ADD_MEMBERSHIP, group)
+        links = dict(socket.if_nameindex())
+    except OSError as error:
+        raise LabError(f"{name}: cannot watch its routes: {error.strerror}") from error
     return _Router(sock, Fib(name, prefixes, links, sock.getsockname()[0]))

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from edge.datapath.model import Encap
 from lab.observe.inside import inside
+from lab.observe.sockets import Observer, packet_socket
 from lab.observe.taps import Tap
 from lab.observe.tunnel import TunnelError, Tunnelled, parse_tunnel
 from lab.runtime import LabError
@@ -62,7 +61,7 @@ class Capture:
         return found
 
 
-class WireTap:
+class WireTap(Observer):
     """Packet sockets on the routers' side of the links to the edges; they collect from now until `close`.
 
     `netns`: router name -> its network namespace. Raises LabError. The sockets keep the namespaces alive: close it.
@@ -72,7 +71,7 @@ class WireTap:
         self._taps: dict[int, tuple[socket.socket, Tap]] = {}
         with ExitStack() as opened:
             for tap in taps:
-                sock = opened.enter_context(inside(netns[tap.router], partial(_open, tap)))
+                sock = inside(netns[tap.router], partial(_open, tap, opened))
                 self._taps[sock.fileno()] = (sock, tap)
             self._resources = opened.pop_all()
 
@@ -89,18 +88,6 @@ class WireTap:
                 self._take(descriptor, capture)
         return capture
 
-    def close(self) -> None:
-        """Close every socket; idempotent."""
-        self._resources.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _take(self, descriptor: int, capture: Capture) -> None:
         sock, tap = self._taps[descriptor]
         try:
@@ -111,16 +98,12 @@ class WireTap:
             raise LabError(f"{tap.router}: cannot read packets from {tap.interface}: {error.strerror}") from error
 
 
-def _open(tap: Tap) -> socket.socket:
-    # Bound to one protocol it hears arrivals only, and protocol 0 nothing, so no packet precedes the filter.
-    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+def _open(tap: Tap, opened: ExitStack) -> socket.socket:
+    program = ctypes.create_string_buffer(_FILTER, len(_FILTER))
+    head = struct.pack("HP", len(_FILTER) // 8, ctypes.addressof(program))  # struct sock_fprog
+    options = (_SO_ATTACH_FILTER, head), (_SO_RCVBUFFORCE, _BUFFER)
     try:
-        program = ctypes.create_string_buffer(_FILTER, len(_FILTER))
-        head = struct.pack("HP", len(_FILTER) // 8, ctypes.addressof(program))  # struct sock_fprog
-        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, head)
-        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
-        sock.bind((tap.interface, _ETH_P_IP))
+        # Bound to one protocol it hears arrivals only.
+        return packet_socket(opened, tap.interface, _ETH_P_IP, *options)
     except OSError as error:
-        sock.close()
         raise LabError(f"{tap.router}: cannot capture on {tap.interface}: {error.strerror}") from error
-    return sock

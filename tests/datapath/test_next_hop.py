@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.datapath import rtnetlink
+from edge.datapath import netlink, rtnetlink
 from edge.datapath.model import NextHop
+from edge.datapath.netlink import Hop, NetlinkError
 from edge.datapath.next_hop import Choice, Facts, Finding, choose
-from edge.datapath.rtnetlink import Hop, LinkFact, NeighbourFact, NetlinkError
+from edge.datapath.rtnetlink import LinkFact, NeighbourFact
 
 BACKEND = IPv4Address("10.9.0.1")
 OWN = {1: bytes.fromhex("02aa00000001"), 2: bytes.fromhex("02aa00000002"), 3: bytes.fromhex("02aa00000003")}
@@ -146,7 +147,7 @@ def test_an_attribute_that_lies_about_its_length_is_refused(length: int) -> None
 @given(st.binary(max_size=120))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     def split(datagram: bytes) -> object:
-        return list(rtnetlink.messages(datagram))
+        return list(netlink.messages(datagram))
 
     for reader in (rtnetlink.read_link, rtnetlink.read_neighbour, rtnetlink.read_hops, split):
         try:

@@ -4,16 +4,17 @@ import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.datapath.netlink import NetlinkError, messages
 from lab.observe.fib import Fib, Hop, RouteEvent, Snapshot, differences
 from lab.observe.routes import RouteWatch
-from lab.observe.rtnetlink import NetlinkError, messages, read_route
+from lab.observe.rtnetlink import read_route
 from lab.runtime import LabError
 from tests.lab.privatenet import ip, namespace, needs_root, run
 
@@ -101,6 +102,16 @@ def test_routes_for_one_tos_and_of_ipv6_are_not_ours() -> None:
         odd[at] = value
         assert read_route(bytes(odd)) is None
         assert synchronised(bytes(odd)).table() == {}
+
+
+def test_a_next_hop_of_an_ipv6_neighbour_is_told_by_its_address() -> None:
+    via = attribute(18, struct.pack("=H", 10) + IPv6Address("fe80::1").packed) + attribute(4, struct.pack("=I", 3))
+    six = struct.pack("=BBBBBBBBI", 2, 32, 0, 0, 254, 186, 0, 1, 0) + attribute(1, WEB.network_address.packed) + via
+    assert synchronised(six).table() == {WEB: (Hop("fe80::1", "eth2"),)}
+
+
+def test_a_next_hop_without_carrier_is_in_use_unless_the_kernel_says_that_it_is_dead() -> None:
+    assert synchronised(route(WEB, [(*ONE[:2], 16), (*TWO[:2], 17)])).table() == {WEB: (HOP_ONE,)}
 
 
 @pytest.mark.parametrize("news", [link(2, "eth1"), message(NEXTHOP, bytes(8))])
@@ -205,10 +216,14 @@ def test_no_bytes_make_the_parser_raise_anything_but_its_error(data: bytes) -> N
 @pytest.mark.parametrize(
     ("data", "complaint"),
     [
-        (b"x" * 15, "15 bytes are no header, expected 16"),
+        (b"x" * 15, "a message of 15 bytes, expected 16 or more"),
         (struct.pack("=IHHII", 40, 24, 0, 0, 0), "says it has 40 bytes, 16 are there"),
         (message(NEWROUTE, bytes(11)), "route message of 11 bytes"),
         (message(NEWROUTE, bytes([2, 32]) + bytes(10) + b"\xff\x00\x01\x00"), "says it has 255 bytes, 4 are there"),
+        (message(NEWROUTE, bytes([2, 33]) + bytes(10)), "4 bytes, 33 bits of them, are no IPv4 prefix"),
+        (message(NEWROUTE, bytes([2, 24]) + bytes(10) + attribute(1, b"\x0a\0")), "2 bytes, 24 bits of them, are no"),
+        (message(NEWROUTE, bytes([2] + [0] * 6 + [1]) + bytes(4) + attribute(5, bytes(3))), "a gateway of 3 bytes"),
+        (message(NEWROUTE, bytes([2] + [0] * 6 + [1]) + bytes(4) + attribute(6, bytes(2))), "a number of 2 bytes"),
     ],
 )
 def test_what_is_no_message_says_why(data: bytes, complaint: str) -> None:

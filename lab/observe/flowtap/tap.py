@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from edge.datapath.bpf_error import BpfError
 from edge.datapath.bpf_map import BpfMap
@@ -17,6 +15,7 @@ from edge.datapath.bpf_object import BpfObject
 from lab.observe.flowtap.batch import read_all
 from lab.observe.flowtap.flows import Carriage, Reading, add_up, carriage, read_rows
 from lab.observe.inside import inside
+from lab.observe.sockets import Observer, packet_socket
 from lab.observe.taps import Tap
 from lab.runtime import LabError
 
@@ -31,7 +30,7 @@ class _Router:
     edges: Mapping[int, str]
 
 
-class FlowTap:
+class FlowTap(Observer):
     """Counts the packets that routers send to edges, by flow, from now until `close`.
 
     `netns`: router name -> its network namespace. Raises LabError. The sockets keep the namespaces alive: close it.
@@ -50,8 +49,8 @@ class FlowTap:
                     self._routers.append(inside(netns[router], partial(_open, own, opened)))
                 except (BpfError, OSError) as error:
                     raise LabError(f"{router}: cannot count its flows: {error}") from error
+            self._before = self._read()
             self._resources = opened.pop_all()
-        self._before = self._read()
 
     def mark(self) -> Carriage:
         """Which edges carried which flows since the previous mark (the first interval begins with the tap)."""
@@ -61,18 +60,6 @@ class FlowTap:
     def peek(self) -> Carriage:
         """The same as `mark`, without ending the interval."""
         return carriage(self._before, self._read())
-
-    def close(self) -> None:
-        """Close every socket and map; idempotent."""
-        self._resources.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _read(self) -> Reading:
         try:
@@ -89,8 +76,5 @@ def _open(taps: Sequence[Tap], opened: ExitStack) -> _Router:
         counts = opened.enter_context(loaded.map("flows"))
         with loaded.program("flowtap") as program:
             for tap in taps:
-                # Protocol 0 hears nothing: no packet can arrive before the filter is there.
-                sock = opened.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
-                sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_BPF, program.fileno())
-                sock.bind((tap.interface, _ETH_P_ALL))
+                packet_socket(opened, tap.interface, _ETH_P_ALL, (_SO_ATTACH_BPF, program.fileno()))
     return _Router(counts, {socket.if_nametoindex(tap.interface): tap.edge for tap in taps})
