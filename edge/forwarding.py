@@ -63,7 +63,7 @@ class Forwarding:
         """Wish for a state; nothing happens when it is the one that was wished last."""
         if wish != self._wish:
             self._wish = wish
-            self.behind_since = self.behind_since or asyncio.get_running_loop().time()
+            self._fall_behind()
             self._changed.set()
 
     def stop(self) -> None:
@@ -78,10 +78,12 @@ class Forwarding:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), _LOOK_AGAIN)
             self._changed.clear()
-            wish = self._wish
             try:
-                if await asyncio.to_thread(self._reattached) or not self.current:
-                    assert wish is not None
+                if await asyncio.to_thread(self._reattached):
+                    self._done = None  # the maps know nothing of the new interfaces until a write succeeds
+                    self._fall_behind()
+                wish = self._wish
+                if wish is not None and wish is not self._done:
                     self.applied = await asyncio.to_thread(self._apply, wish)
                     self._done = wish
                     # Any progress counts: wishes that come faster than they are carried out are no staleness.
@@ -94,6 +96,9 @@ class Forwarding:
                 untold = True
                 self._on_failed(str(error))
                 await asyncio.sleep(_RETRY)
+
+    def _fall_behind(self) -> None:
+        self.behind_since = self.behind_since or asyncio.get_running_loop().time()
 
     def _reattached(self) -> bool:
         """Attach again to interfaces that were made anew; says whether the state must be applied again for them."""
