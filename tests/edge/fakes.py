@@ -1,0 +1,108 @@
+"""What stands below the daemon's shells, as executing fakes: a forwarder without a kernel, a speaker without ExaBGP."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from bgp.exabgp_conf import PeerConfig, SpeakerConfig
+from bgp.route import Route
+from bgp.speaker import Speaker
+from edge.config import Config
+from edge.datapath import oracle
+from edge.datapath.forwarder import Forwarder, Trace
+from edge.datapath.model import Counters, ForwarderState, NextHop
+from edge.datapath.pinned import Attachment
+from edge.datapath.xdp import Mode
+
+LOOPBACK = Attachment("lo", 1, Mode.GENERIC, adopted=False)
+MAC = bytes(6)  # the loopback's own
+HOP = NextHop(1, b"\x02\0\0\0\0\1", b"\x02\0\0\0\0\2")
+
+
+class FakeForwarder(Forwarder):
+    """Runs the last state it took, by the oracle. `refusals` are raised first, one for each write."""
+
+    def __init__(self) -> None:
+        self.found = (LOOPBACK,)  # what the next `reattach` finds
+        self.states: list[ForwarderState] = []
+        self.refusals: list[Exception] = []
+        self.deaf = False  # says yes and goes on with the former state
+        self.gate = threading.Event()  # a write waits for it
+        self.gate.set()
+        self.entered = threading.Event()
+        self.on_reattach: Callable[[], object] = lambda: None
+        self._held = self.found
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        return self._held
+
+    def reattach(self) -> tuple[Attachment, ...]:
+        self.on_reattach()
+        self._held = self.found
+        return self._held
+
+    def apply(self, state: ForwarderState) -> bool:
+        self.entered.set()
+        assert self.gate.wait(5)
+        if self.refusals:
+            raise self.refusals.pop(0)
+        if not (self.deaf and self.states):
+            self.states.append(state)
+        return True
+
+    def counters(self) -> Counters:
+        return Counters(rx=7, tx=5, passed=1, drops={"martian": 1, "no_service": 0}, notes={"echo": 0})
+
+    def run(self, frame: bytes, ifindex: int = 0) -> Trace:
+        outcome = oracle.judge(frame, ifindex, self.states[-1], {LOOPBACK.ifindex: MAC})
+        return Trace(outcome.verdict, outcome.frame, outcome.reason, tuple(outcome.notes))
+
+    def close(self) -> None:
+        self.gate.set()
+
+
+class FakeSpeaker(Speaker):
+    """Keeps what was declared, as the real one does, and starts nothing."""
+
+    def __init__(self, config: SpeakerConfig, run_dir: Path, on_change: object = None) -> None:
+        super().__init__(config, run_dir)
+        self.said: list[Mapping[IPv4Network, Route | None]] = []
+        self.beats = 0
+        self.stopped: list[bool] = []
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self, withdraw: bool = True) -> None:
+        self.stopped.append(withdraw)
+
+    def declare(self, desired: Mapping[IPv4Network, Route | None]) -> None:
+        self.said.append(dict(desired))
+        super().declare(desired)
+
+    def heartbeat(self, prefixes: Iterable[IPv4Network] | None = None) -> None:
+        self.beats += 1
+        super().heartbeat(prefixes)
+
+
+def speaker(config: Config, run_dir: Path) -> FakeSpeaker:
+    """A speaker for the node of `config`."""
+    peers = tuple(PeerConfig(p.name, p.address, p.asn, p.local_address) for p in config.announcer.peers)
+    prefixes = tuple(IPv4Network(vip) for vip in sorted(config.vips))
+    ours = config.announcer
+    return FakeSpeaker(SpeakerConfig(ours.asn, ours.router_id, peers, prefixes, 9, 2.0, "nobody"), run_dir)
+
+
+def hops(config: Config) -> dict[IPv4Address, NextHop | None]:
+    """A next hop for every backend."""
+    return {backend.address: HOP for pool in config.pools.values() for backend in pool.backends}
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for a condition, at most two seconds."""
+    async with asyncio.timeout(2):
+        while not true():
+            await asyncio.sleep(0.002)
