@@ -21,6 +21,8 @@ class IntentStore:
             return Intent()
         except OSError as error:
             raise IntentError(f"{self._path}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise IntentError(f"{self._path}: not a stored intent ({error}): mend or remove the file") from None
 
     def save(self, intent: Intent) -> None:
         """Store `intent` durably before it is acted on. Raises `IntentError`, and then the old one stands."""
