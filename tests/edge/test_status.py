@@ -1,0 +1,136 @@
+"""What a node says of itself: the verdict, what is acknowledged, and facts that JSON can carry."""
+
+import json
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+
+from bgp.report import PeerStatus, PrefixStatus, SpeakerState
+from bgp.rib import UNKNOWN
+from bgp.route import GRACEFUL_SHUTDOWN, Route
+from bgp.supervisor import Phase
+from edge.announce import Decision, Reason, Stance
+from edge.datapath.model import Counters
+from edge.intent import Drain, Intent
+from edge.node import Node
+from edge.plan import Tables
+from edge.status import ForwarderView, facts, verdict
+from tests.edge.test_node import BAD, serving
+from tests.edge.test_plan import config
+
+VIP, OTHER = IPv4Network("203.0.113.10/32"), IPv4Network("203.0.113.11/32")
+DRAIN = Drain("2026-01-01T00:00:00Z", 7, "new line card")
+
+ANNOUNCED = Decision(Stance.ANNOUNCED, Reason.SERVING)
+PANIC = Decision(Stance.DEPREFERRED, Reason.BACKENDS_DOWN)
+DRAINING, DRAINED = Decision(Stance.DEPREFERRED, Reason.DRAINING, 9.0), Decision(Stance.WITHDRAWN, Reason.DRAINED)
+STARTING, FAULTY = Decision(Stance.WITHDRAWN, Reason.STARTING), Decision(Stance.WITHDRAWN, Reason.FORWARDER)
+LEAVING, LEFT = Decision(Stance.DEPREFERRED, Reason.STOPPING, 9.0), Decision(Stance.WITHDRAWN, Reason.STOPPING)
+
+VERDICTS = [
+    (ANNOUNCED, ANNOUNCED, "", "SERVING"),
+    (ANNOUNCED, PANIC, "", f"DEGRADED ({Reason.BACKENDS_DOWN.value})"),
+    (PANIC, PANIC, "", f"DEGRADED ({Reason.BACKENDS_DOWN.value})"),
+    (DRAINING, DRAINING, "", "DRAINING"),
+    (DRAINED, DRAINED, "", "DRAINED"),
+    (STARTING, STARTING, "", f"NOT SERVING ({Reason.STARTING.value})"),
+    (FAULTY, FAULTY, "eth1 is gone", f"NOT SERVING ({Reason.FORWARDER.value}; eth1 is gone)"),
+    (LEAVING, LEAVING, "", f"DEGRADED ({Reason.STOPPING.value})"),
+    (LEFT, LEFT, "", f"NOT SERVING ({Reason.STOPPING.value})"),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "fault", "expected"), VERDICTS)
+def test_the_verdict_is_one_line_that_says_why_not(one: Decision, other: Decision, fault: str, expected: str) -> None:
+    assert verdict({VIP: one, OTHER: other}, fault) == expected
+
+
+def view(*, applied: bool = True) -> ForwarderView:
+    tables = {"web": Tables(101).table(serving().selections()["web"].members)} if applied else {}
+    counters = Counters(9, 5, 1, {"martian": 3, "no_service": 0}, {"echo": 0, "other_host": 2})
+    return ForwarderView({"eth1": "native"}, tables, 4 if applied else 0, applied, counters)
+
+
+def speaker(*prefixes: PrefixStatus) -> SpeakerState:
+    peer = PeerStatus("a-r1", IPv4Address("10.0.5.0"), 65101, True, 40.0, "")
+    held = dict(zip((VIP, OTHER), prefixes, strict=False))
+    return SpeakerState(Phase.RUNNING, "relay 5 connected", 1.0, 2, 4, 5, 49.0, True, held, (peer,))
+
+
+PLAIN, AVOID = Route(VIP), Route(VIP, communities=(GRACEFUL_SHUTDOWN,))
+
+
+def acked(node: Node, status: PrefixStatus | None, now: float = 50.0) -> bool:
+    state = speaker(status) if status else speaker()
+    answer = facts(node, view(), state, [], now)["vips"][0]["acked"]
+    assert isinstance(answer, bool)
+    return answer
+
+
+def test_acked_is_said_when_exabgp_holds_what_was_decided() -> None:
+    held = PrefixStatus(PLAIN, PLAIN, PLAIN, 0)
+    assert acked(serving(), held)
+    assert not acked(serving(), replace(held, acked=UNKNOWN))
+    assert not acked(serving(), replace(held, acked=None))
+    assert not acked(serving(), replace(held, sent=AVOID))
+    assert not acked(serving(), None)
+
+
+def test_what_is_held_of_an_earlier_decision_is_not_acked() -> None:
+    node = serving()
+    node.set_intent(Intent(node=DRAIN), 50.0)
+    assert not acked(node, PrefixStatus(PLAIN, PLAIN, PLAIN, 0), 50.5)
+    assert acked(node, PrefixStatus(AVOID, AVOID, AVOID, 0), 50.5)
+    assert not acked(node, PrefixStatus(AVOID, AVOID, AVOID, 0), 51.5)
+    assert acked(node, PrefixStatus(None, None, None, 0), 51.5)
+    assert not acked(node, PrefixStatus(None, None, UNKNOWN, 0), 51.5)
+
+
+def test_the_facts_of_a_serving_node() -> None:
+    node = serving()
+    events = [{"at": "now", "subject": "x", "old": "a", "new": "b", "reason": ""}]
+    found = facts(node, view(), speaker(PrefixStatus(PLAIN, PLAIN, PLAIN, 0)), events, 50.0)
+    assert json.loads(json.dumps(found)) == found
+    assert (found["schema_version"], found["node"], found["verdict"]) == (1, "a-e1", "SERVING")
+    assert found["vips"] == [{"prefix": str(VIP), "stance": "announced", "reason": "serving", "acked": True}]
+    forwarder = found["forwarder"]
+    assert forwarder["rx"] == forwarder["tx"] + forwarder["passed"] + sum(forwarder["drops"].values())
+    assert (forwarder["drops"], forwarder["notes"]) == ({"martian": 3}, {"other_host": 2})
+    assert found["announcer"]["peers"] == [
+        {"name": "a-r1", "address": "10.0.5.0", "asn": 65101, "up": True, "since": 10.0, "reason": ""}
+    ]
+    assert (found["announcer"]["phase"], found["announcer"]["restarts"], found["events"]) == ("running", 2, events)
+
+
+def test_a_pool_tells_slots_health_and_drain_of_each_backend() -> None:
+    node = serving(Intent(backends={"b2": DRAIN}))
+    for moment in range(3):
+        node.observe("web", "b3", BAD, 40.0 + moment)
+    found = facts(node, view(), speaker(), [], 50.0)
+    pool = found["pools"][0]
+    backends = {backend["name"]: backend for backend in pool["backends"]}
+    assert sum(backend["slots"] for backend in backends.values()) == 101
+    assert [backends[name]["drained"] for name in ("b1", "b2", "b3")] == [False, True, False]
+    assert (backends["b3"]["state"], backends["b3"]["since"]) == ("down", 8.0)
+    assert (backends["b3"]["last"], backends["b3"]["latency"]) == ("connection refused", 0.001)
+    assert (pool["healthy"], pool["panic"], len(pool["digest"])) == (2, False, 64)
+    assert found["intent"]["backends"]["b2"] == {"since": DRAIN.since, "uid": 7, "reason": "new line card"}
+
+
+def test_a_node_that_has_seen_nothing_yet_has_facts_too() -> None:
+    node = Node(config(), Intent(node=DRAIN), 49.0)
+    found = facts(node, view(applied=False), speaker(), [], 50.0)
+    pool = found["pools"][0]
+    assert (pool["digest"], pool["imbalance"], pool["backends"][0]["slots"]) == (None, None, 0)
+    assert (pool["backends"][0]["last"], pool["backends"][0]["latency"]) == (None, None)
+    assert found["verdict"].startswith("NOT SERVING (starting")
+    assert found["intent"]["node"]["uid"] == 7
+
+
+def test_a_fault_is_in_the_verdict_and_in_the_forwarders_part() -> None:
+    node = serving()
+    node.set_fault("interfaces", "not attached to eth1: no such device")
+    found = facts(node, view(), speaker(), [], 50.0)
+    assert found["forwarder"]["fault"] == "not attached to eth1: no such device"
+    assert found["verdict"].endswith("; not attached to eth1: no such device)")
