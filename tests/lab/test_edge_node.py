@@ -230,3 +230,28 @@ def test_a_term_drains_lingers_and_ends_the_daemon(lab: RunningLab, traffic: lis
     lab.shell("b-e2", "rm /run/hold/fairhop")
     lab.watch.wait_for(expected(lab.plan, EDGES), 20.0)
     assert_nothing_broke(traffic)
+
+
+def test_udp_reaches_one_backend_a_flow_and_is_answered_from_the_vip(lab: RunningLab) -> None:
+    ask = (
+        "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3); s.bind(('', {port}));"
+        "s.sendto(b'ping\\n', ('203.0.113.11', 7000)); answer, who = s.recvfrom(99);"
+        "print(answer.decode().split()[0], *who)"
+    )
+    answers = set()
+    for port in (40001, 40002, 40003, 40004, 40005, 40006):
+        first, again = (lab.shell("client-b", f'python3 -c "{ask.format(port=port)}"') for _ in range(2))
+        assert first == again
+        name, address, source_port = first.split()
+        assert (address, source_port) == ("203.0.113.11", "7000")
+        answers.add(name)
+    assert len(answers) > 1
+    assert answers <= {"b-b1", "b-b2", "b-b3"}
+
+
+def test_a_handshake_through_the_edge_offers_segments_that_fit_the_tunnel(lab: RunningLab) -> None:
+    ask = (
+        "import socket; s = socket.create_connection(('203.0.113.10', 80));"
+        "print(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))"
+    )
+    assert 1388 <= int(lab.shell("client-a", f'python3 -c "{ask}"')) <= 1420
