@@ -58,7 +58,17 @@ def run(monkeypatch: pytest.MonkeyPatch, talk: Callable[[Field], Awaitable[None]
     return asyncio.run(session())
 
 
-def test_every_backend_is_asked_at_once_and_then_at_its_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_round_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def talk(field: Field) -> None:
+        began = asyncio.get_running_loop().time()
+        field.checking.follow(load(GOOD.replace("a-b1", "b1"), "f.yaml"))
+        await until(lambda: field.reported == {"b1": 1})
+        assert asyncio.get_running_loop().time() - began < 0.4  # the next is due after half an interval of 1 s or more
+
+    run(monkeypatch, talk)
+
+
+def test_every_backend_is_asked_at_its_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     async def talk(field: Field) -> None:
         field.checking.follow(config("b1", "b2"))
         await until(lambda: field.reported == {"b1": 1, "b2": 1})
@@ -76,6 +86,18 @@ def test_a_probe_that_hangs_delays_no_other(monkeypatch: pytest.MonkeyPatch) -> 
         await until(lambda: min(field.reported["b2"], field.reported["b3"]) >= 3)
 
     assert run(monkeypatch, talk).reported["b1"] == 0
+
+
+def test_a_probe_that_hangs_later_delays_no_other_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def talk(field: Field) -> None:
+        field.checking.follow(config("b1", "b2"))
+        await until(lambda: field.reported["b1"] > 0)
+        field.hanging.add("b1")
+        await until(lambda: field.asked["b1"] > field.reported["b1"])
+        before = field.reported["b2"]
+        await until(lambda: field.reported["b2"] >= before + 3)
+
+    run(monkeypatch, talk)
 
 
 def test_targets_that_are_removed_are_asked_no_more_even_in_the_middle_of_a_probe(

@@ -119,9 +119,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             await asyncio.wait_for(task, 2)
 
     async def session(talk: Callable[[World], Awaitable[None]]) -> World:
-        world = World(tmp_path)
+        world, faults = World(tmp_path), list[object]()
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
         async with running(world):
             await talk(world)
+        assert faults == []
         return world
 
     return lambda talk: asyncio.run(session(talk))
@@ -298,9 +300,10 @@ def test_a_hand_over_leaves_the_announcements_as_they_are(run: Run) -> None:
 def test_hup_reads_the_file_again_and_follows_it(run: Run) -> None:
     async def talk(world: World) -> None:
         await world.serving()
-        world.places.config.write_text(world.places.config.read_text().replace("weight: 2", "weight: 0"))
+        four = THREE[:-1] + ", {name: b4, address: 10.0.9.4}]"
+        world.places.config.write_text(world.places.config.read_text().replace(THREE, four))
         os.kill(os.getpid(), signal.SIGHUP)
-        await until(lambda: 2 not in world.forwarder.states[-1].pools[0].slots)
+        await until(lambda: 4 in world.forwarder.states[-1].pools[0].slots)
         assert "reloaded, changed: pools" in world.reasons()
         assert world.heard() == [PLAIN]
 

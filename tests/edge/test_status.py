@@ -34,6 +34,7 @@ VERDICTS = [
     (PANIC, PANIC, "", f"DEGRADED ({Reason.BACKENDS_DOWN.value})"),
     (DRAINING, DRAINING, "", "DRAINING"),
     (DRAINED, DRAINED, "", "DRAINED"),
+    (DRAINING, PANIC, "", f"DEGRADED ({Reason.DRAINING.value}; {Reason.BACKENDS_DOWN.value})"),
     (STARTING, STARTING, "", f"NOT SERVING ({Reason.STARTING.value})"),
     (FAULTY, FAULTY, "eth1 is gone", f"NOT SERVING ({Reason.FORWARDER.value}; eth1 is gone)"),
     (LEAVING, LEAVING, "", f"DEGRADED ({Reason.STOPPING.value})"),
@@ -106,6 +107,7 @@ def test_the_facts_of_a_serving_node() -> None:
 def test_a_pool_tells_slots_health_and_drain_of_each_backend() -> None:
     node = serving(Intent(backends={"b2": DRAIN}))
     for moment in range(3):
+        node.observe("web", "b1", BAD, 40.0 + moment)
         node.observe("web", "b3", BAD, 40.0 + moment)
     found = facts(node, view(), speaker(), [], 50.0)
     pool = found["pools"][0]
@@ -114,7 +116,7 @@ def test_a_pool_tells_slots_health_and_drain_of_each_backend() -> None:
     assert [backends[name]["drained"] for name in ("b1", "b2", "b3")] == [False, True, False]
     assert (backends["b3"]["state"], backends["b3"]["since"]) == ("down", 8.0)
     assert (backends["b3"]["last"], backends["b3"]["latency"]) == ("connection refused", 0.001)
-    assert (pool["healthy"], pool["panic"], len(pool["digest"])) == (2, False, 64)
+    assert (pool["healthy"], pool["panic"], len(pool["digest"])) == (1, True, 64)
     assert found["intent"]["backends"]["b2"] == {"since": DRAIN.since, "uid": 7, "reason": "new line card"}
 
 
