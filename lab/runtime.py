@@ -61,3 +61,16 @@ class Runtime(Protocol):
 
     def start(self, node: str) -> None:
         """Start a killed node again with the links it had; returns when it is ready as the topology defines."""
+
+
+def finish(process: subprocess.Popen[str], node: str, argv: Sequence[str], timeout: float) -> Completed:
+    """Wait for a command in a node; after `timeout` seconds, or when interrupted, it is killed. Raises `LabError`."""
+    with process:
+        try:
+            stdout, stderr = process.communicate(timeout=timeout)
+        except BaseException as error:
+            process.kill()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise LabError(f"node {node}: '{' '.join(argv)}' took longer than {timeout:g} s") from None
+            raise
+    return Completed(tuple(argv), process.returncode, stdout, stderr)

@@ -23,7 +23,7 @@ from lab.clab.docker import Container
 from lab.clab.tool import ContainerlabTool
 from lab.netns import enter
 from lab.netns.readiness import NodeAccess, wait_ready
-from lab.runtime import Completed, LabError, NodeStatus, Progress
+from lab.runtime import Completed, LabError, NodeStatus, Progress, finish
 from lab.topology.model import Topology
 
 _DIES_WITHIN = 5.0
@@ -87,15 +87,7 @@ class ContainerlabRuntime:
 
     def exec(self, node: str, argv: Sequence[str], timeout: float = 30.0) -> Completed:
         """Run a command in the node to its end; after `timeout` seconds it is killed and LabError raised."""
-        with self._popen(node, argv, subprocess.DEVNULL) as process:
-            try:
-                out, err = process.communicate(timeout=timeout)
-            except BaseException as error:
-                process.kill()
-                if isinstance(error, subprocess.TimeoutExpired):
-                    raise LabError(f"{node}: `{' '.join(argv)}` did not end within {timeout:g} s") from None
-                raise
-        return Completed(tuple(argv), process.returncode, out, err)
+        return finish(self._popen(node, argv, subprocess.DEVNULL), node, argv, timeout)
 
     def spawn(self, node: str, argv: Sequence[str]) -> subprocess.Popen[str]:
         """Start a command in the node; its three pipes are text, and it is a child of this process."""

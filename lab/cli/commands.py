@@ -26,8 +26,8 @@ def lab() -> None:
 @lab_options
 def up(path: Path | None, runtime_name: str, reconfigure: bool) -> None:
     """Bring the lab up and leave it up; returns when every node is ready and every router has converged."""
-    from lab.job.bring_up import bring_up  # noqa: PLC0415 - each verb loads what it needs
-    from lab.job.converge import converge  # noqa: PLC0415
+    from lab.job.bring_up import bring_up
+    from lab.job.converge import converge
 
     topology = load_topology(path)
     began = time.monotonic()
@@ -45,7 +45,7 @@ def down(path: Path | None, runtime_name: str, name: str | None) -> None:
         topology = load_topology(path)
         runtime_for(runtime_name, topology).destroy(tell)
         return
-    from lab.netns.runtime import destroy  # noqa: PLC0415 - each verb loads what it needs
+    from lab.netns.runtime import destroy
 
     tell(f"lab {name} is gone" if destroy(name) else f"there is no lab {name}")
 
@@ -101,7 +101,7 @@ def execute(
 @lab_options
 def graph(path: Path | None, runtime_name: str, kind: str, as_json: bool) -> None:
     """Draw the topology as text for Mermaid or Graphviz."""
-    from lab.topology import graph as drawing  # noqa: PLC0415 - each verb loads what it needs
+    from lab.topology import graph as drawing
 
     topology = load_topology(path)
     if as_json:
@@ -117,7 +117,7 @@ def graph(path: Path | None, runtime_name: str, kind: str, as_json: bool) -> Non
 @lab_options
 def check(path: Path | None, runtime_name: str, as_json: bool) -> None:
     """Find what would make a measurement lie: offloads, missing peer programs, MTUs; exit code 1 when there is any."""
-    from lab.observe.inspect_links import check as inspect  # noqa: PLC0415 - each verb loads what it needs
+    from lab.observe.inspect_links import check as inspect
 
     topology = load_topology(path)
     findings = inspect(runtime_for(runtime_name, topology), topology)
@@ -135,8 +135,8 @@ def check(path: Path | None, runtime_name: str, as_json: bool) -> None:
 @lab_options
 def render(path: Path | None, runtime_name: str, only_check: bool) -> None:
     """Derive every node's addresses and files from the topology file and write them beside it."""
-    from lab import addressing  # noqa: PLC0415 - each verb loads what it needs
-    from lab.render import folder, lab_files  # noqa: PLC0415
+    from lab import addressing
+    from lab.render import folder, lab_files
 
     topology = load_topology(path)
     try:
@@ -155,8 +155,8 @@ def render(path: Path | None, runtime_name: str, only_check: bool) -> None:
 
 
 def _show_labs(as_json: bool) -> None:
-    from lab.netns.runtime import records  # noqa: PLC0415 - each verb loads what it needs
-    from lab.netns.state import as_json as plain  # noqa: PLC0415
+    from lab.netns.runtime import records
+    from lab.netns.state import as_json as plain
 
     found = list(records())
     if as_json:

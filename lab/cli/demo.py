@@ -24,10 +24,10 @@ def demo(
 
     Exit code 0 when every check passes, else 1. The lab is taken down again, also after ctrl-C.
     """
-    from lab import addressing  # noqa: PLC0415 - each verb loads what it needs
-    from lab.job import text  # noqa: PLC0415
-    from lab.job.bring_up import Owned  # noqa: PLC0415
-    from lab.job.demo import Amount, Demo  # noqa: PLC0415
+    from lab import addressing
+    from lab.job import text
+    from lab.job.bring_up import Owned
+    from lab.job.demo import Amount, Demo
 
     topology = load_topology(path)
     runtime = runtime_for(runtime_name, topology)

@@ -38,11 +38,11 @@ def read_topology(path: Path) -> Topology:
 def runtime_for(name: str, lab: Topology) -> "Runtime":
     """The runtime called `name`, for a topology read by `read_topology`."""
     if name == "netns":
-        from lab.netns.runtime import NetnsRuntime  # noqa: PLC0415 - only the runtime in use is loaded
+        from lab.netns.runtime import NetnsRuntime
 
         return NetnsRuntime(lab)
     if name == "containerlab":
-        from lab.clab.runtime import ContainerlabRuntime  # noqa: PLC0415 - only the runtime in use is loaded
+        from lab.clab.runtime import ContainerlabRuntime
 
         return ContainerlabRuntime(lab)
     raise LabError(f"runtime '{name}' is unknown: expected {' or '.join(RUNTIMES)}")

@@ -24,7 +24,7 @@ from lab.netns.deployment import Deployment
 from lab.netns.links import LinkLayer
 from lab.netns.readiness import NodeAccess, wait_ready
 from lab.netns.spec import NodeSpec, Surroundings, labels, node_spec
-from lab.runtime import Completed, LabError, NodeStatus, Progress
+from lab.runtime import Completed, LabError, NodeStatus, Progress, finish
 from lab.topology.model import Topology
 
 _LOG_TAIL = 2000
@@ -91,16 +91,7 @@ class NetnsRuntime:
 
     def exec(self, node: str, argv: Sequence[str], timeout: float = 30.0) -> Completed:
         """Run a command in the node to its end; it is killed after `timeout` seconds, which is a `LabError`."""
-        process = self._popen(node, argv, stdin=subprocess.DEVNULL)
-        with process:
-            try:
-                stdout, stderr = process.communicate(timeout=timeout)
-            except BaseException as error:
-                process.kill()
-                if isinstance(error, subprocess.TimeoutExpired):
-                    raise LabError(f"node {node}: '{' '.join(argv)}' took longer than {timeout:g} s") from None
-                raise
-        return Completed(tuple(argv), process.returncode, stdout, stderr)
+        return finish(self._popen(node, argv, stdin=subprocess.DEVNULL), node, argv, timeout)
 
     def spawn(self, node: str, argv: Sequence[str]) -> subprocess.Popen[str]:
         """Start a command in the node; its three pipes are text, and it is a child of this process."""

@@ -93,7 +93,7 @@ def test_a_command_has_the_nodes_environment_and_its_own_exit_code(pair: Contain
 
 
 def test_a_command_out_of_time_is_killed_in_the_node(pair: ContainerlabRuntime) -> None:
-    with pytest.raises(LabError, match=r"^left: `sleep 4711` did not end within 0.3 s$"):
+    with pytest.raises(LabError, match=r"^node left: 'sleep 4711' took longer than 0.3 s$"):
         pair.exec("left", ["sleep", "4711"], timeout=0.3)
     assert "4711" not in output(pair, "left", "ps", "-eo", "args")
 
