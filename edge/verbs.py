@@ -12,6 +12,7 @@ from edge.ask import Answer, RefusedError
 from edge.control import Handler
 from edge.datapath import oracle, xdp
 from edge.datapath.bpf_error import BpfError
+from edge.datapath.model import ForwarderState
 from edge.decode import nearest
 from edge.events import EventLog
 from edge.forwarding import Forwarding
@@ -20,9 +21,11 @@ from edge.intent_store import IntentStore, now_stamp
 from edge.node import Node
 from edge.plan import PoolView, select
 from edge.strictyaml import ConfigError
-from edge.why import FlowError, describe, frame, parse_flow, path
+from edge.why import FiveTuple, FlowError, describe, frame, parse_flow, path
+from edge.why import Path as PacketPath
 
 _USAGE, _REFUSED, _CONFIG = 2, 5, 78
+_WHY_TRIES, _WHY_PAUSE = 20, 0.05  # seconds between tries
 
 
 class Served(Protocol):
@@ -94,7 +97,7 @@ class Verbs:
         name = self._known_backend(request.get("name"))
         intent = node.intent.with_backend(name, node.intent.backends.get(name, drain))
         moving = await asyncio.to_thread(self._slots_moving, intent)
-        if not request.get("force"):
+        if not request.get("force") and name not in node.intent.backends:
             self._refuse_to_empty_a_pool(name, intent)
         self._store(intent, f"drain backend {name} by uid {uid}")
         return {"slots_moving": moving, "table_size": node.config.hashing.table_size, "at": time.monotonic()}
@@ -114,24 +117,32 @@ class Verbs:
 
     async def _why(self, request: Mapping[str, Any], _: int) -> Answer:
         forwarding = self._daemon.forwarding
-        if forwarding.applied is None:
-            raise RefusedError("no table is loaded yet", 1)
         try:
             flow = parse_flow(str(request.get("source")), str(request.get("destination")))
         except FlowError as error:
             raise RefusedError(str(error), _USAGE) from None
-        state = forwarding.applied.state
-        arrival = forwarding.forwarder.attachments[0]
+        for _ in range(_WHY_TRIES):
+            if (applied := forwarding.applied) is None:
+                raise RefusedError("no table is loaded yet", 1)
+            by_oracle, by_program = await self._paths(flow, applied.state)
+            # While a change is being written the two may speak of different tables: that is no difference.
+            if by_oracle == by_program or (forwarding.current and forwarding.applied is applied):
+                return describe(flow, applied.state, by_oracle, by_program)
+            await asyncio.sleep(_WHY_PAUSE)
+        raise RefusedError("the tables change too fast to answer: ask again", 1)
+
+    async def _paths(self, flow: FiveTuple, state: ForwarderState) -> tuple[PacketPath, PacketPath]:
+        """What becomes of a packet of `flow` that arrives on the first interface, by the oracle and by the program."""
+        forwarder = self._daemon.forwarding.forwarder
+        arrival = forwarder.attachments[0]
         try:
             mac = xdp.mac_address(arrival.interface)
         except (BpfError, OSError) as error:
             raise RefusedError(f"{arrival.interface}: {error}", 1) from None
         packet = frame(flow, mac)
-        trace = await asyncio.to_thread(forwarding.forwarder.run, packet, arrival.ifindex)
+        trace = await asyncio.to_thread(forwarder.run, packet, arrival.ifindex)
         outcome = oracle.judge(packet, arrival.ifindex, state, {arrival.ifindex: mac})
-        return describe(
-            flow,
-            state,
+        return (
             path(outcome.verdict.name.lower(), outcome.reason.label, outcome.frame),
             path(trace.verdict.name.lower(), trace.reason.label, trace.frame),
         )

@@ -104,9 +104,7 @@ def slot(flow: FiveTuple, state: ForwarderState) -> int:
 def describe(flow: FiveTuple, state: ForwarderState, by_oracle: Path, by_program: Path | None) -> dict[str, Any]:
     """The answer as facts for JSON and for people. `agree` is None where no program is loaded."""
     names = {backend.address: backend.name for backend in state.backends}
-    agree = (
-        None if by_program is None else (by_program.backend, by_program.encap) == (by_oracle.backend, by_oracle.encap)
-    )
+    agree = None if by_program is None else by_program == by_oracle
     return {
         "flow": str(flow),
         "slot": slot(flow, state),

@@ -100,6 +100,16 @@ def test_a_flow_has_one_backend_by_why_by_every_program_and_on_the_wire(lab: Run
                 assert (answer["program"]["address"], answer["program"]["encap"]) == (str(address), encap.name.lower())
 
 
+def test_what_is_dropped_is_dropped_for_the_same_reason_by_program_and_oracle(lab: RunningLab) -> None:
+    for target, verdict, reason in (
+        ("203.0.113.10:81/tcp", "drop", "no_service"),
+        ("203.0.113.10:80/udp", "drop", "no_service"),
+        ("192.0.2.1:80/tcp", "pass", "none"),
+    ):
+        answer = lab.facts("a-e1", "why", "198.51.100.11:4711", target)
+        assert (answer["agree"], answer["program"]["verdict"], answer["program"]["reason"]) == (True, verdict, reason)
+
+
 def str_of(flow: Flow) -> tuple[str, str]:
     """A flow as `fairhop why` takes it."""
     protocol = {6: "tcp", 17: "udp"}[flow.protocol]
