@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -27,7 +27,7 @@ def lab_options(command: F) -> F:
         "--runtime", "runtime_name", type=click.Choice(RUNTIMES), default="netns", show_default=True,
         envvar="FAIRHOP_LAB_RUNTIME", help="What runs the nodes.",
     )(command)  # fmt: skip
-    return update_wrapper(_ends_well(command), command)  # type: ignore[return-value]
+    return cast(F, update_wrapper(_ends_well(command), command))
 
 
 def load_topology(path: Path | None) -> Topology:

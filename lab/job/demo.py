@@ -103,7 +103,7 @@ class Demo:
             self._await_routes(_CONVERGED_WITHIN)
             converged = time.monotonic() - began
             self._progress(f"up after {up:.1f} s, every router converged after {converged:.1f} s")
-            self._refuse_to_lie()
+            self.refuse_to_lie()
             next_hops = convergence.table(self._plan, self._watch.snapshot())
             digests = self._digests()
             self._tap = stack.enter_context(FlowTap(netns, edge_taps(self._plan), self._plan.vips))
@@ -116,7 +116,8 @@ class Demo:
     def _await_routes(self, timeout: float) -> None:
         self._watch.wait_for(convergence.expected(self._plan, self._announcing), timeout)
 
-    def _refuse_to_lie(self) -> None:
+    def refuse_to_lie(self) -> None:
+        """Raise `LabError` where offloads are on or an XDP program is missing: a measurement would be wrong."""
         findings = inspect_links.check(self._runtime, self._topology)
         if findings:
             raise LabError("a measurement on this lab would lie:\n" + "\n".join(map(str, findings)))

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from lab.netns import linux
@@ -72,7 +73,7 @@ class LinkLayer:
             except Exception as error:
                 raise LabError(f"link {link.a} - {link.b} cannot be made: {error}") from error
         for end in link.ends:
-            linux.in_netns(self._pin(end.node), lambda name=end.interface: _activate(name))  # type: ignore[misc]
+            linux.in_netns(self._pin(end.node), partial(_activate, end.interface))
 
     def _exists(self, end: Endpoint) -> bool:
         return linux.in_netns(self._pin(end.node), lambda: _is_interface(end.interface))

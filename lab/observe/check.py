@@ -14,6 +14,7 @@ from lab.topology.model import Endpoint, Topology
 OFFLOADS = ("tx", "tso", "gso", "gro")
 NATIVE_MTU = 3506
 XdpMode = Literal["", "native", "generic"]
+Reason = Literal["offload-on", "peer-lacks-xdp", "mtu-above-native", "mtu-differs", "missing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Finding:
 
     node: str
     interface: str
-    reason: Literal["offload-on", "peer-lacks-xdp", "mtu-above-native", "mtu-differs", "missing"]
+    reason: Reason
     message: str
     mend: str
 
@@ -63,8 +64,8 @@ def gather(
 
 
 def _judge_end(here: Endpoint, there: Endpoint, interfaces: Mapping[Endpoint, Interface]) -> Iterator[Finding]:
-    def finding(reason: str, message: str, mend: str) -> Finding:
-        return Finding(here.node, here.interface, reason, message, mend)  # type: ignore[arg-type]
+    def finding(reason: Reason, message: str, mend: str) -> Finding:
+        return Finding(here.node, here.interface, reason, message, mend)
 
     own, peer = interfaces.get(here), interfaces.get(there)
     if own is None:

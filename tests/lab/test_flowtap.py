@@ -223,7 +223,7 @@ def test_three_thousand_flows_are_read_back_whole(router: Path, monkeypatch: pyt
         inside(router, go)
         start = time.monotonic()
         found = tap.mark()
-        assert time.monotonic() - start < 4.0
+        assert time.monotonic() - start < 1.0
     assert {flow.client_port for flow in found.edges} == set(range(1024, 4024))
     assert found.flows_per_edge == {"a-e1": 3000}
 

@@ -516,7 +516,7 @@ def test_forty_nodes_come_up_together(lab: str, deploy: Deploy) -> None:
     assert all(node.state == "running" for node in deployed.nodes())
     deployed.destroy(lambda _: None)
     down = time.monotonic() - began - took
-    assert took < 10 and down < 5, f"up {took:.2f} s, down {down:.2f} s"
+    assert took < 5 and down < 2, f"up {took:.2f} s, down {down:.2f} s"
     print(f"40 nodes: up {took:.2f} s, down {down:.2f} s")
 
 
