@@ -20,6 +20,7 @@ from weakref import WeakSet
 
 from lab.clab import docker, parking
 from lab.clab.docker import Container
+from lab.clab.strays import remove_strays
 from lab.clab.tool import ContainerlabTool
 from lab.netns import enter
 from lab.netns.readiness import NodeAccess, wait_ready
@@ -79,6 +80,7 @@ class ContainerlabRuntime:
         self._tool.clean()
         if not docker.labelled("containerlab"):
             docker.remove_networks("containerlab")  # the management network: a failed deploy leaves it behind
+            remove_strays()
 
     def nodes(self) -> list[NodeStatus]:
         """All nodes in the file's order; `state` is Docker's word, or "absent"."""

@@ -238,6 +238,30 @@ def test_destroy_leaves_nothing_not_even_of_a_killed_node(pair: ContainerlabRunt
     pair.destroy(silent)
 
 
+def test_destroy_removes_links_that_no_node_was_given_yet(pair: ContainerlabRuntime) -> None:
+    link = ("clab-0a1b2c3d", "clab-4e5f6a7b")
+    tier.run("ip", "link", "add", link[0], "type", "veth", "peer", "name", link[1])
+    tier.run("ip", "link", "add", "clab-keep-me", "type", "veth", "peer", "name", "keep-me")
+    try:
+        pair.destroy(silent)
+        assert traces() == {"clab-keep-me"}
+    finally:
+        tier.run("ip", "link", "delete", "clab-keep-me")
+
+
+def test_destroy_leaves_links_alone_while_another_lab_is_up(pair: ContainerlabRuntime) -> None:
+    link = ("clab-0a1b2c3d", "clab-4e5f6a7b")
+    tier.run("ip", "link", "add", link[0], "type", "veth", "peer", "name", link[1])
+    image = ("fairhop-lab/router:local", "sleep", "600")
+    tier.run("docker", "run", "--detach", "--name", "fh-other", "--network", "none", "--label", "containerlab=other", *image)
+    try:
+        pair.destroy(silent)
+        assert set(link) <= traces()
+    finally:
+        tier.run("docker", "rm", "--force", "fh-other")
+        tier.run("ip", "link", "delete", link[0])
+
+
 def test_destroy_cleans_after_a_deploy_that_was_shot(pair: ContainerlabRuntime) -> None:
     for delay in (0.15, 0.3, 0.45):
         pair.destroy(silent)
