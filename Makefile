@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 STAMP := $(VENV)/.installed
 BPF_DIR := edge/datapath/bpf
 
-.PHONY: help venv bpf lab lab-containerlab images render lint unit test test-containerlab lock clean
+.PHONY: help venv bpf lab lab-containerlab images render lint unit test test-containerlab bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -50,9 +50,12 @@ test: bpf lint ## everything; the containerlab tier is skipped by name without D
 	requirements/install-apt lab test
 	$(PYTEST)
 
+bench: bpf ## what a packet, a table and a generation cost here -> build/bench.json
+	$(BIN)/python -m lab.bench --json build/bench.json
+
 lock: $(STAMP) ## pin the dependencies of pyproject.toml again, with hashes
 	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes pyproject.toml -o requirements/run.txt
 	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --extra dev pyproject.toml -o requirements/dev.txt
 
 clean: ## remove what was built
-	rm -rf build dist $(VENV) $(BPF_DIR)/*.o lab/observe/flowtap/*.o
+	rm -rf build dist $(VENV) $(BPF_DIR)/*.o lab/observe/flowtap/*.o lab/bench/*.o

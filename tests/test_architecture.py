@@ -19,6 +19,7 @@ CORES_BY_PACKAGE = {
     "edge/datapath": "abi checks decap_oracle encode hashing headers model netlink next_hop oracle oracle_icmp "
     "perfecthash rtnetlink",
     "lab": "addressing",
+    "lab/bench": "cases figures world",
     "lab/job": "convergence scenario",
     "lab/netns": "spec",
     "lab/observe": "check fib rtnetlink taps tunnel",

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edge.cli.common import CONFIG, NEGATIVE, fail, json_option, print_json
+from lab.cli.bench import bench
 from lab.cli.common import SCHEMA_VERSION, lab_options, load_topology, table, tell
 from lab.cli.demo import demo
 from lab.cli.files import runtime_for
@@ -170,4 +171,5 @@ def _node_row(node: NodeStatus) -> tuple[str, ...]:
     return node.name, node.state, str(node.pid or "-"), node.labels.get("clab-node-group", "") or "-"
 
 
+lab.add_command(bench)
 lab.add_command(demo)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-DIRECTORIES = (HERE, HERE.parents[2] / "lab" / "observe" / "flowtap")
+DIRECTORIES = (HERE, HERE.parents[2] / "lab" / "observe" / "flowtap", HERE.parents[2] / "lab" / "bench")
 FLAGS = ("-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter")
 CLANGS = ("clang", "clang-19", "clang-16", "clang-15", "clang-14")
 STRIPS = ("llvm-strip", "llvm-strip-19", "llvm-strip-16", "llvm-strip-15", "llvm-strip-14")

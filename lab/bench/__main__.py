@@ -1,0 +1,5 @@
+"""`python -m lab.bench`."""
+
+from lab.cli.bench import bench
+
+bench()
