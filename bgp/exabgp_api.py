@@ -25,17 +25,29 @@ class CommandError(ValueError):
     """A command that must not reach ExaBGP."""
 
 
-def encode(change: Change) -> bytes:
-    """The command line for a change. Raises CommandError for any character the grammar does not need.
+def encode(change: Change) -> tuple[bytes, ...]:
+    """The command lines for a change, at least one; each is answered. Raises CommandError for what must not be sent.
 
-    A withdrawal repeats the attributes of the last announcement: only then does ExaBGP replace that announcement if
-    it still waits for a session, instead of sending both.
+    A withdrawal repeats the attributes of the last announcement, next hop included: only then does ExaBGP replace
+    that announcement if it still waits for a session, instead of sending both.
     """
     verb, route = ("announce", change.route) if change.route is not None else ("withdraw", change.before)
-    line = f"{verb} route {change.prefix} next-hop self{_attributes(route)}"
-    if _SAFE.fullmatch(line) is None:
-        raise CommandError(f"command is {line!r}, expected only lower case letters, digits and ' ./:[]-'")
-    return line.encode("ascii") + b"\n"
+    lines = [f"{to}{verb} route {change.prefix}{hop}{_attributes(route)}" for to, hop in _next_hops(change, route)]
+    for line in lines:
+        if _SAFE.fullmatch(line) is None:
+            raise CommandError(f"command is {line!r}, expected only lower case letters, digits and ' ./:[]-'")
+    return tuple(line.encode("ascii") + b"\n" for line in lines)
+
+
+def _next_hops(change: Change, route: Route | None) -> list[tuple[str, str]]:
+    """(whom the command is for, its next hop) as text. `next-hop self` has to be of the session's family: IPv4."""
+    if change.prefix.version == 4:
+        return [("", " next-hop self")]
+    if route is None:
+        return [("", "")]  # a withdrawal needs none, and then concerns every peer
+    if route.next_hop == "self":
+        raise CommandError(f"{change.prefix}: next_hop is 'self', expected one for each peer")
+    return [(f"neighbor {peer} ", f" next-hop {hop}") for peer, hop in route.next_hop]
 
 
 def _attributes(route: Route | None) -> str:

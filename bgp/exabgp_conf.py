@@ -1,10 +1,12 @@
 """What the speaker is told about the world, and its rendering as an ExaBGP 5.0 configuration and environment."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final
+
+from bgp.route import NextHops, Prefix, Route
 
 HOLD_TIME_MIN: Final = 3
 HOLD_TIME_MAX: Final = 65535
@@ -21,7 +23,11 @@ class SpeakerConfigError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PeerConfig:
-    """One router. `md5` is the TCP MD5 key (RFC 2385), `ttl_security` asks for GTSM on one hop (RFC 5082)."""
+    """One router. `md5` is the TCP MD5 key (RFC 2385), `ttl_security` asks for GTSM on one hop (RFC 5082).
+
+    The session runs over IPv4. `local_address6` is this node's address on the same link: the next hop of IPv6 prefixes,
+    which are negotiated with the peer where it is given.
+    """
 
     name: str
     address: IPv4Address
@@ -30,9 +36,13 @@ class PeerConfig:
     md5: str | None = field(default=None, repr=False)
     ttl_security: bool = False
     port: int = 179
+    local_address6: IPv6Address | None = None
 
     def __post_init__(self) -> None:
         _check_asn(f"peer {self.name}: asn", self.asn)
+        own = self.local_address6
+        if own is not None and (own.is_link_local or own.is_multicast or own.is_unspecified or own.ipv4_mapped):
+            raise SpeakerConfigError(f"peer {self.name}: local_address6 is {own}, expected a global unicast address")
         if not 1 <= self.port <= 65535:
             raise SpeakerConfigError(f"peer {self.name}: port is {self.port}, expected 1 to 65535")
         if self.md5 is not None and (len(self.md5) > MD5_MAX or _SECRET.fullmatch(self.md5) is None):
@@ -52,7 +62,7 @@ class SpeakerConfig:
     asn: int
     router_id: IPv4Address
     peers: tuple[PeerConfig, ...]
-    prefixes: tuple[IPv4Network, ...]
+    prefixes: tuple[Prefix, ...]
     hold_time: int = 9
     lease: float = 2.0
     user: str | None = "nobody"
@@ -67,6 +77,27 @@ class SpeakerConfig:
         addresses = [peer.address for peer in self.peers]
         if not addresses or len(set(addresses)) != len(addresses):
             raise SpeakerConfigError(f"peers are {[str(a) for a in addresses]}, expected at least one, each once")
+        without = [peer.name for peer in self.peers if peer.local_address6 is None]
+        six = [str(prefix) for prefix in self.prefixes if prefix.version == 6]
+        if without and six:
+            places = f"peers {', '.join(without)}"
+            raise SpeakerConfigError(f"{places} have no local_address6, expected one for {', '.join(six)}")
+
+    @property
+    def next_hops6(self) -> NextHops:
+        """The next hop of IPv6 prefixes towards each peer that has one."""
+        return tuple((peer.address, peer.local_address6) for peer in self.peers if peer.local_address6 is not None)
+
+    def resolved(self, route: Route) -> Route:
+        """The route as it can be sent: an IPv6 one with its next hop named for each peer.
+
+        Raises SpeakerConfigError for an IPv6 route that no peer can be told.
+        """
+        if route.prefix.version == 4 or route.next_hop != "self":
+            return route
+        if len(self.next_hops6) < len(self.peers):
+            raise SpeakerConfigError(f"{route.prefix} cannot be announced: a peer has no local_address6")
+        return replace(route, next_hop=self.next_hops6)
 
 
 def _check_asn(place: str, asn: int) -> None:
@@ -93,8 +124,7 @@ neighbor {peer.address} {{
 {extra}    group-updates true;
     adj-rib-out true;
     family {{
-        ipv4 unicast;
-    }}
+{families}    }}
     capability {{
         graceful-restart disable;
         route-refresh enable;
@@ -119,8 +149,16 @@ def render(config: SpeakerConfig, relay: Sequence[str]) -> str:
             raise SpeakerConfigError(f"{word!r} cannot stand in ExaBGP's configuration, expected {_WORD.pattern}")
     run = " ".join([*relay, *(str(prefix) for prefix in config.prefixes)])
     parts = [_PROCESS.format(run=run)]
-    parts += [_NEIGHBOR.format(peer=peer, config=config, extra=_extra(peer)) for peer in config.peers]
+    for peer in config.peers:
+        families = "".join(f"        {family} unicast;\n" for family in _families(peer))
+        parts.append(_NEIGHBOR.format(peer=peer, config=config, extra=_extra(peer), families=families))
     return "\n".join(parts)
+
+
+def _families(peer: PeerConfig) -> Iterator[str]:
+    yield "ipv4"
+    if peer.local_address6 is not None:
+        yield "ipv6"
 
 
 def _extra(peer: PeerConfig) -> str:

@@ -4,8 +4,9 @@ Moments are CLOCK_MONOTONIC, which all processes of a machine share, so a declar
 buffer while its reader was stopped gives no more time than it was meant to.
 """
 
-from ipaddress import IPv4Network
 from typing import Final
+
+from bgp.route import Prefix
 
 LEASE_MAX: Final = 60.0
 """Seconds; a longer lease is cut to this, so that a nonsensical date cannot hold a route for ever."""
@@ -15,27 +16,27 @@ class LeaseTable:
     """Who may still be announced. A renewal replaces the end, it never adds to it."""
 
     def __init__(self) -> None:
-        self._until: dict[IPv4Network, float] = {}
+        self._until: dict[Prefix, float] = {}
 
-    def renew(self, prefix: IPv4Network, until: float, now: float) -> None:
+    def renew(self, prefix: Prefix, until: float, now: float) -> None:
         """Hold the prefix until `until`; a moment that is past (or not a number) ends the lease."""
         if until > now:
             self._until[prefix] = min(until, now + LEASE_MAX)
         else:
             self._until.pop(prefix, None)
 
-    def end(self, prefix: IPv4Network) -> None:
+    def end(self, prefix: Prefix) -> None:
         """Give the lease up now."""
         self._until.pop(prefix, None)
 
-    def expire(self, now: float) -> frozenset[IPv4Network]:
+    def expire(self, now: float) -> frozenset[Prefix]:
         """Drop and return the prefixes whose lease is over."""
         over = frozenset(prefix for prefix, until in self._until.items() if until <= now)
         for prefix in over:
             del self._until[prefix]
         return over
 
-    def held(self) -> frozenset[IPv4Network]:
+    def held(self) -> frozenset[Prefix]:
         """The prefixes under a lease, as of the last `expire`."""
         return frozenset(self._until)
 

@@ -6,18 +6,19 @@ was stopped for a while does not blame others for its own absence.
 """
 
 import enum
+from collections import deque
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 from typing import Final
 
 from bgp import exabgp_api as api
 from bgp.lease import LeaseTable
 from bgp.rib import AdjRibOut
-from bgp.route import Route
+from bgp.route import Prefix, Route
 from bgp.wire import Declare, LineBuffer, PeerView, State, decode_declare, encode_state
 
 BATCH: Final = 50
-"""Commands written at once: what a withdrawal may have to wait for, about 30 ms of ExaBGP's time."""
+"""Changes written at once: what a withdrawal may have to wait for, about 30 ms of ExaBGP's time for IPv4."""
 ACK_LIMIT: Final = 2.0
 """Seconds without an answer after which ExaBGP counts as hung."""
 PING_EVERY: Final = 0.25
@@ -37,13 +38,15 @@ class Waiting(enum.Enum):
 class RelayCore:
     """One relay's life. A new relay knows nothing, so it first withdraws every prefix it was given."""
 
-    def __init__(self, prefixes: Iterable[IPv4Network], now: float) -> None:
+    def __init__(self, prefixes: Iterable[Prefix], now: float) -> None:
         self._rib = AdjRibOut(prefixes)
         self._leases = LeaseTable()
         self._acks = api.AckClock(ACK_LIMIT)
-        self._routes: dict[IPv4Network, Route] = {}
+        self._routes: dict[Prefix, Route] = {}
         self._peers: dict[IPv4Address, PeerView] = {}
         self._waiting = Waiting.NOTHING
+        self._lines: deque[int] = deque()  # commands without an answer, for each outstanding change
+        self._refused = False  # one of the oldest change's commands was
         self._barrier_due = False
         self._neighbors_due = True
         self._withdraw_again = False
@@ -104,10 +107,7 @@ class RelayCore:
         if not self._acks.answered(now):
             self.abort = "ExaBGP answered more commands than it was given"
         elif self._waiting is Waiting.ROUTES:
-            change = self._rib.acked() if done else self._rib.refused(now)
-            if not done and change.route is None:
-                self.abort = f"ExaBGP refused to withdraw {change.prefix}"
-            self._beat_at = now
+            self._route_answer(done, now)
         elif not done:
             self.abort = "ExaBGP refused a command without a route"
         if self._acks.owed == 0:
@@ -115,6 +115,20 @@ class RelayCore:
             if self._waiting is Waiting.BARRIER:
                 self._beat_at = now
             self._waiting = Waiting.NOTHING
+
+    def _route_answer(self, done: bool, now: float) -> None:
+        """A change counts as taken when each of its commands was."""
+        self._refused = self._refused or not done
+        self._lines[0] -= 1
+        if self._lines[0]:
+            return
+        self._lines.popleft()
+        change = self._rib.refused(now) if self._refused else self._rib.acked()
+        # A peer named in a withdrawal may be gone from the configuration; one for all peers has no such excuse.
+        named = change.prefix.version == 6 and change.before is not None
+        if self._refused and change.route is None and not named:
+            self.abort = f"ExaBGP refused to withdraw {change.prefix}"
+        self._refused, self._beat_at = False, now
 
     def _peer(self, address: IPv4Address, up: bool, reason: str, now: float) -> None:
         known = self._peers.get(address)
@@ -144,8 +158,10 @@ class RelayCore:
             self._withdraw_again = False
             self._rib.forget_withdrawn()
         if batch := self._rib.next_batch(BATCH, now):
-            lines = [api.encode(change) for change in batch]
-            return b"".join(lines), len(lines), Waiting.ROUTES
+            changes = [api.encode(change) for change in batch]
+            self._lines.extend(len(lines) for lines in changes)
+            commands = [line for lines in changes for line in lines]
+            return b"".join(commands), len(commands), Waiting.ROUTES
         if self._resend_due:
             self._resend_due = False
             return api.RESEND, 1, Waiting.OTHER

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 
 from bgp.rib import UNKNOWN, Held
-from bgp.route import Route
+from bgp.route import Prefix, Route
 from bgp.supervisor import Phase
 from bgp.wire import PeerView, State
 
@@ -59,7 +59,7 @@ class SpeakerState:
     relay_pid: int | None
     heard: float | None
     converged: bool
-    prefixes: Mapping[IPv4Network, PrefixStatus]
+    prefixes: Mapping[Prefix, PrefixStatus]
     peers: tuple[PeerStatus, ...]
 
 

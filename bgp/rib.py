@@ -9,10 +9,9 @@ import enum
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network
 from typing import Final
 
-from bgp.route import Route
+from bgp.route import Prefix, Route
 
 RETRY: Final = 1.0
 """Seconds before a refused announcement is tried again."""
@@ -33,7 +32,7 @@ Held = Route | None | Unknown
 class Change:
     """One command: announce `route`, or withdraw when it is None; `before` is the last route sent, if known."""
 
-    prefix: IPv4Network
+    prefix: Prefix
     route: Route | None
     before: Route | None
 
@@ -61,12 +60,12 @@ class PrefixView:
 class AdjRibOut:
     """Converges what ExaBGP holds to what is desired, under any order of declarations, answers and resets."""
 
-    def __init__(self, prefixes: Iterable[IPv4Network]) -> None:
+    def __init__(self, prefixes: Iterable[Prefix]) -> None:
         """Start with every prefix in unknown state and desired withdrawn."""
         self._entries = {prefix: _Entry() for prefix in prefixes}
         self._outstanding: deque[Change] = deque()
 
-    def declare(self, desired: Mapping[IPv4Network, Route | None]) -> None:
+    def declare(self, desired: Mapping[Prefix, Route | None]) -> None:
         """Replace the whole desired set; a known prefix that is absent is desired withdrawn."""
         for prefix in desired:
             self._entries.setdefault(prefix, _Entry())
@@ -95,11 +94,18 @@ class AdjRibOut:
         return change
 
     def refused(self, now: float) -> Change:
-        """ExaBGP answered the oldest outstanding change with an error: what it holds is unknown; try again later."""
+        """ExaBGP answered the oldest outstanding change with an error: what it holds is unknown; try again later.
+
+        A refused withdrawal is due again at once, and then says nothing of the route that it takes back.
+        """
         change = self._outstanding.popleft()
         entry = self._entries[change.prefix]
         entry.sent = entry.acked = UNKNOWN
-        entry.retry_at, entry.refusals = now + RETRY, entry.refusals + 1
+        entry.refusals += 1
+        if change.route is None:
+            entry.last_route, entry.retry_at = None, now
+        else:
+            entry.retry_at = now + RETRY
         return change
 
     def forget_withdrawn(self) -> None:
@@ -122,6 +128,6 @@ class AdjRibOut:
         """When the next refused change is due again, None if there is none."""
         return min((e.retry_at for e in self._entries.values() if e.sent != e.desired and e.refusals), default=None)
 
-    def view(self) -> dict[IPv4Network, PrefixView]:
+    def view(self) -> dict[Prefix, PrefixView]:
         """All prefixes with their states."""
         return {p: PrefixView(e.desired, e.sent, e.acked, e.refusals) for p, e in self._entries.items()}

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +22,7 @@ from bgp.process import Account, Identity, Process, ProcessError, account, load_
 from bgp.process import start_ticks as ticks_of
 from bgp.report import Event, PeerStatus, PrefixStatus, SpeakerState, changes
 from bgp.rib import UNKNOWN
-from bgp.route import Route
+from bgp.route import Prefix, Route
 from bgp.rundir import RunDir
 from bgp.supervisor import Action, Supervisor, Transition
 from bgp.supervisor import Event as Happening
@@ -51,8 +50,9 @@ class Speaker:
         self._link: RelayLink | None = None
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._desired: dict[IPv4Network, Route | None] | None = None
-        self._fed: dict[IPv4Network, float] = {}
+        self._desired: dict[Prefix, Route | None] | None = None
+        self._routes: dict[Prefix, Route | None] = {}  # the same as it is sent: with next hops
+        self._fed: dict[Prefix, float] = {}
         self._seq = 0
         self._sent_at = 0.0
         self._state: State | None = None
@@ -90,16 +90,21 @@ class Speaker:
             self._process.signal(signal.SIGUSR1)
             self._save_identity(self._process)
 
-    def declare(self, desired: Mapping[IPv4Network, Route | None]) -> None:
+    def declare(self, desired: Mapping[Prefix, Route | None]) -> None:
         """Replace the whole desired set and send it now; None, or absence, means withdrawn. Counts as a heartbeat.
 
         Until the first call nothing is said to an adopted relay: call it once it is known what to announce.
+        Raises SpeakerConfigError for an IPv6 route that a peer without `local_address6` cannot be told.
         """
-        self._desired = {**dict.fromkeys(self.config.prefixes), **desired}
+        wanted = {**dict.fromkeys(self.config.prefixes), **desired}
+        self._routes = {
+            prefix: None if route is None else self.config.resolved(route) for prefix, route in wanted.items()
+        }
+        self._desired = wanted
         self._feed(self._desired)
         self._send()
 
-    def heartbeat(self, prefixes: Iterable[IPv4Network] | None = None) -> None:
+    def heartbeat(self, prefixes: Iterable[Prefix] | None = None) -> None:
         """The work loop is alive and stands by what it declared, for all prefixes or for these only."""
         if self._desired is None:
             return
@@ -107,7 +112,7 @@ class Speaker:
         if time.monotonic() - self._sent_at >= self.config.lease / 4:
             self._send()
 
-    def _feed(self, prefixes: Iterable[IPv4Network]) -> None:
+    def _feed(self, prefixes: Iterable[Prefix]) -> None:
         now = time.monotonic()
         self._fed.update(dict.fromkeys(prefixes, now))
 
@@ -115,7 +120,7 @@ class Speaker:
         if self._desired is None or self._link is None:
             return
         lease = self.config.lease
-        routes = {p: None if r is None else (r, self._fed[p] + lease) for p, r in self._desired.items()}
+        routes = {p: None if r is None else (r, self._fed[p] + lease) for p, r in self._routes.items()}
         self._seq += 1
         self._sent_at = time.monotonic()
         self._link.send(encode_declare(Declare(self._seq, routes)))
@@ -160,8 +165,11 @@ class Speaker:
         prefixes = {}
         for prefix, route in wanted.items():
             view = views.get(prefix)
-            held = (view.sent, view.acked, view.refusals) if view else (UNKNOWN, UNKNOWN, 0)
-            prefixes[prefix] = PrefixStatus(route, *held)
+            sent, acked, refusals = (view.sent, view.acked, view.refusals) if view else (UNKNOWN, UNKNOWN, 0)
+            as_sent = self._routes.get(prefix)
+            prefixes[prefix] = PrefixStatus(
+                route, route if sent == as_sent else sent, route if acked == as_sent else acked, refusals
+            )
         sessions = []
         for peer in self.config.peers:
             view_of = peers.get(peer.address)

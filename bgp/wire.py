@@ -8,11 +8,11 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from ipaddress import AddressValueError, IPv4Address
 from typing import Any, Final
 
 from bgp.rib import UNKNOWN, Held, PrefixView
-from bgp.route import Route, RouteError, from_plain, parse_prefix, to_plain
+from bgp.route import Prefix, Route, RouteError, from_plain, parse_prefix, to_plain
 
 LINE_MAX: Final = 4 * 1024 * 1024
 """Bytes; 10,000 prefixes need about 1.5 MB."""
@@ -27,7 +27,7 @@ class Declare:
     """`routes` holds (route, end of its lease) or None for withdrawn; `seq` grows by one per declaration."""
 
     seq: int
-    routes: Mapping[IPv4Network, tuple[Route, float] | None]
+    routes: Mapping[Prefix, tuple[Route, float] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class State:
     seq: int
     converged: bool
     abort: str | None
-    prefixes: Mapping[IPv4Network, PrefixView]
+    prefixes: Mapping[Prefix, PrefixView]
     peers: Mapping[IPv4Address, PeerView]
 
 
@@ -95,7 +95,10 @@ def _entry(text: str, entry: Any) -> tuple[Route, float] | None:
     if not isinstance(entry, dict):
         raise WireError(f"declare: {text} is {entry!r}, expected an object or null")
     until = _seconds(entry, "until")
-    return from_plain(parse_prefix(text), {k: v for k, v in entry.items() if k != "until"}), until
+    route = from_plain(parse_prefix(text), {k: v for k, v in entry.items() if k != "until"})
+    if route.prefix.version == 6 and route.next_hop == "self":
+        raise WireError(f"declare: {text}: next_hop is 'self', expected one for each peer")
+    return route, until
 
 
 def encode_state(message: State) -> bytes:
@@ -142,7 +145,7 @@ def _held_plain(held: Held) -> object:
     return None if held is None else to_plain(held)
 
 
-def _held(prefix: IPv4Network, plain: object) -> Held:
+def _held(prefix: Prefix, plain: object) -> Held:
     if plain == UNKNOWN.value:
         return UNKNOWN
     return None if plain is None else from_plain(prefix, plain)

@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from bgp import exabgp_conf, report
-from bgp.route import GRACEFUL_SHUTDOWN, Route
+from bgp.route import GRACEFUL_SHUTDOWN, Prefix, Route
 from bgp.speaker import Speaker
 from edge import config as configuration
 from edge.announce import Decision, Stance
@@ -156,7 +156,7 @@ class Daemon:
     def _reachable(self) -> bool:
         return bool(self._next_hops) and all(self._next_hops.values())
 
-    def _announce(self, routes: Mapping[IPv4Network, Route | None]) -> None:
+    def _announce(self, routes: Mapping[Prefix, Route | None]) -> None:
         wanted = {prefix: status.wanted for prefix, status in self.speaker.state().prefixes.items()}
         if wanted == routes and self._declared:
             self.speaker.heartbeat()

@@ -23,6 +23,8 @@ settings.load_profile("patient")
 
 ROUTER, EDGE = "fh-bgp-r", "fh-bgp-e"
 VIP, OTHER = "203.0.113.10/32", "203.0.113.11/32"
+VIP6 = "2001:db8:1::10/128"
+HOP6 = "fd00:0:0:5::1"
 FRR = Path("/usr/lib/frr")
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,6 +46,9 @@ router bgp 65101
  neighbor 10.0.5.1 password {SECRET}
  neighbor 10.0.5.1 ttl-security hops 1
  address-family ipv4 unicast
+  neighbor 10.0.5.1 activate
+ exit-address-family
+ address-family ipv6 unicast
   neighbor 10.0.5.1 activate
 """
 
@@ -91,8 +96,9 @@ class FrrRouter:
             words = line.split()
             gone = words[0] == "Deleted"
             prefix = words[1] if gone else words[0]
-            if prefix.startswith("203.0.113."):
-                self.changes.append((time.monotonic(), f"{prefix}/32", not gone))
+            known = {p.partition("/")[0]: p for p in (VIP, OTHER, VIP6)}
+            if prefix in known:
+                self.changes.append((time.monotonic(), known[prefix], not gone))
 
     def stop(self) -> None:
         for process in reversed(self.processes):
@@ -102,7 +108,11 @@ class FrrRouter:
                 process.stdout.close()
 
     def installed(self, prefix: str) -> bool:
-        return bool(run("ip", "-n", ROUTER, "route", "show", "proto", "bgp", prefix.removesuffix("/32")))
+        return bool(self.route(prefix))
+
+    def route(self, prefix: str) -> str:
+        family = "-6" if ":" in prefix else "-4"
+        return run("ip", family, "-n", ROUTER, "route", "show", "proto", "bgp", prefix.partition("/")[0])
 
     def vtysh(self, command: str) -> Any:
         return json.loads(run("vtysh", "--vty_socket", str(self.directory), "-d", "bgpd", "-c", command))
@@ -113,7 +123,8 @@ class FrrRouter:
         return peer["bgpState"], peer["connectionsEstablished"]
 
     def communities(self, prefix: str) -> list[str]:
-        path = self.vtysh(f"show bgp ipv4 unicast {prefix} json")["paths"][0]
+        family = "ipv6" if ":" in prefix else "ipv4"
+        path = self.vtysh(f"show bgp {family} unicast {prefix} json")["paths"][0]
         return list(path.get("community", {}).get("list", []))
 
 
@@ -128,9 +139,9 @@ class EdgeDaemon:
 
     def start(self) -> Self:
         peer: dict[str, object] = {"name": "r1", "address": "10.0.5.0", "asn": 65101, "local_address": "10.0.5.1"}
-        peer |= {"md5": SECRET, "ttl_security": True}
+        peer |= {"md5": SECRET, "ttl_security": True, "local_address6": HOP6}
         config = {"asn": 65110, "router_id": "10.255.0.6", "hold_time": 3, "lease": 2.0, "user": self.user}
-        settings = json.dumps({**config, "prefixes": [VIP, OTHER], "peers": [peer]})
+        settings = json.dumps({**config, "prefixes": [VIP, OTHER, VIP6], "peers": [peer]})
         argv = ["nsenter", f"--net=/run/netns/{EDGE}", sys.executable, "-m", "tests.bgp.edge_daemon"]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
@@ -154,7 +165,7 @@ class EdgeDaemon:
 
     def announce(self, *prefixes: str, communities: tuple[str, ...] = ()) -> None:
         """Declare these announced, all others withdrawn."""
-        self.order(declare={p: {"communities": communities} if p in prefixes else None for p in (VIP, OTHER)})
+        self.order(declare={p: {"communities": communities} if p in prefixes else None for p in (VIP, OTHER, VIP6)})
 
     def state(self) -> dict[str, Any]:
         asked = len(self.events)
@@ -205,6 +216,8 @@ def frr() -> Iterator[FrrRouter]:
         run("ip", "-n", ROUTER, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", EDGE)
         for name, address in ((ROUTER, "10.0.5.0/31"), (EDGE, "10.0.5.1/31")):
             run("ip", "-n", name, "address", "add", address, "dev", "eth0")
+        for name, address in ((ROUTER, "fd00:0:0:5::/127"), (EDGE, f"{HOP6}/127")):
+            run("ip", "-n", name, "address", "add", address, "dev", "eth0", "nodad")
             run("ip", "-n", name, "link", "set", "eth0", "up")
         router.start()
         yield router

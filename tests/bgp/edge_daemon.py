@@ -9,24 +9,22 @@ import contextlib
 import json
 import os
 import sys
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
 from bgp.exabgp_conf import PeerConfig, SpeakerConfig
 from bgp.report import Event, word
-from bgp.route import Route
+from bgp.route import Prefix, Route, parse_prefix
 from bgp.speaker import Speaker
 from bgp.wire import LineBuffer
 
 
 def config_from(plain: dict[str, Any]) -> SpeakerConfig:
     """Read what `json.dumps` made of the test's settings."""
-    peers = tuple(
-        PeerConfig(**{**p, "address": IPv4Address(p["address"]), "local_address": IPv4Address(p["local_address"])})
-        for p in plain["peers"]
-    )
-    prefixes = tuple(IPv4Network(p) for p in plain["prefixes"])
+    kinds = {"address": IPv4Address, "local_address": IPv4Address, "local_address6": IPv6Address}
+    peers = tuple(PeerConfig(**{**p, **{key: kind(p[key]) for key, kind in kinds.items()}}) for p in plain["peers"])
+    prefixes = tuple(parse_prefix(p) for p in plain["prefixes"])
     rest = {k: v for k, v in plain.items() if k not in ("peers", "prefixes", "router_id")}
     return SpeakerConfig(router_id=IPv4Address(plain["router_id"]), peers=peers, prefixes=prefixes, **rest)
 
@@ -53,7 +51,7 @@ def report(speaker: Speaker) -> None:
 
 async def main() -> None:
     speaker = Speaker(config_from(json.loads(sys.argv[2])), Path(sys.argv[1]), on_change)
-    fed: list[IPv4Network] | None = None
+    fed: list[Prefix] | None = None
     orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     lines = LineBuffer()
 
@@ -68,12 +66,12 @@ async def main() -> None:
         with contextlib.suppress(TimeoutError):
             order = await asyncio.wait_for(orders.get(), 0.1)
         if "declare" in order:
-            routes = {IPv4Network(p): r for p, r in order["declare"].items()}
+            routes = {parse_prefix(p): r for p, r in order["declare"].items()}
             speaker.declare(
                 {p: None if r is None else Route(p, communities=tuple(r["communities"])) for p, r in routes.items()}
             )
         if "feed" in order:
-            fed = [IPv4Network(p) for p in order["feed"]] if order["feed"] is not None else None
+            fed = [parse_prefix(p) for p in order["feed"]] if order["feed"] is not None else None
         if "state" in order:
             report(speaker)
         if "stop" in order:

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 Attributes = str
-"""Everything after `next-hop self`."""
+"""Everything after the prefix, next hop included."""
 
 
 @dataclass
@@ -116,12 +116,23 @@ class ExaBGP:
         elif command == "flush adj-rib out":
             for peer in self.peers:
                 peer.refresh = True
-        elif self.refuse and command.startswith("announce"):
+        elif self.refuse and "announce" in command:
             self.refuse -= 1
             self._out.append("error")
             return
-        else:
-            verb, _, prefix, _, _, *attributes = command.split(" ")
-            for peer in self.peers:
-                peer.change(prefix, " ".join(attributes), verb == "announce")
+        elif not self._route(command):
+            self._out.append("error")
+            return
         self._out.append("done")
+
+    def _route(self, command: str) -> bool:
+        """Whether there is a peer for `[neighbor PEER] announce|withdraw route PREFIX ATTRIBUTES`."""
+        peers = self.peers
+        if command.startswith("neighbor "):
+            _, address, command = command.split(" ", 2)
+            peers = [peer for peer in peers if peer.address == address]
+        verb, _, prefix, *attributes = command.split(" ")
+        assert ":" not in prefix or "self" not in attributes, "next-hop self of another family raises in ExaBGP"
+        for peer in peers:
+            peer.change(prefix, " ".join(attributes), verb == "announce")
+        return bool(peers)

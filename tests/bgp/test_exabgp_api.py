@@ -1,6 +1,6 @@
 """The text API: what goes out is known to the last character, what comes in never raises."""
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 from hypothesis import given
@@ -11,6 +11,11 @@ from bgp.rib import Change
 from bgp.route import GRACEFUL_SHUTDOWN, Route
 
 VIP = IPv4Network("203.0.113.10/32")
+VIP6 = IPv6Network("2001:db8:1::10/128")
+HOPS = (
+    (IPv4Address("10.0.5.0"), IPv6Address("fd00:0:0:5::1")),
+    (IPv4Address("10.0.6.0"), IPv6Address("fd00:0:0:6::1")),
+)
 UP = (
     b'{ "exabgp": "5.0.0", "time": 1795227409.7391286, "host" : "vm", "pid" : 18608, "ppid" : 18607, "counter": 2, '
     b'"type": "state", "neighbor": { "address": { "local": "127.0.0.78", "peer": "127.0.0.77" }, "asn": { '
@@ -32,11 +37,38 @@ UP = (
     ],
 )
 def test_commands(change: Change, line: bytes) -> None:
-    assert api.encode(change) == line
+    assert api.encode(change) == (line,)
+
+
+@pytest.mark.parametrize(
+    ("change", "lines"),
+    [
+        (
+            Change(VIP6, Route(VIP6, HOPS, communities=(GRACEFUL_SHUTDOWN,)), None),
+            (
+                b"neighbor 10.0.5.0 announce route 2001:db8:1::10/128 next-hop fd00:0:0:5::1 community [ 65535:0 ]\n",
+                b"neighbor 10.0.6.0 announce route 2001:db8:1::10/128 next-hop fd00:0:0:6::1 community [ 65535:0 ]\n",
+            ),
+        ),
+        (
+            Change(VIP6, None, Route(VIP6, HOPS[:1], med=9)),
+            (b"neighbor 10.0.5.0 withdraw route 2001:db8:1::10/128 next-hop fd00:0:0:5::1 med 9\n",),
+        ),
+        (Change(VIP6, None, None), (b"withdraw route 2001:db8:1::10/128\n",)),
+    ],
+)
+def test_an_ipv6_prefix_has_one_command_for_each_peer(change: Change, lines: tuple[bytes, ...]) -> None:
+    assert api.encode(change) == lines
+
+
+def test_an_ipv6_route_without_next_hops_never_reaches_exabgp() -> None:
+    with pytest.raises(api.CommandError, match="expected one for each peer"):
+        api.encode(Change(VIP6, Route(VIP6), None))
 
 
 def test_no_command_holds_the_word_that_stops_exabgp() -> None:
-    assert b"shutdown" not in api.encode(Change(VIP, Route(VIP, communities=(GRACEFUL_SHUTDOWN,)), None))
+    for route in (Route(VIP, communities=(GRACEFUL_SHUTDOWN,)), Route(VIP6, HOPS, communities=(GRACEFUL_SHUTDOWN,))):
+        assert b"shutdown" not in b"".join(api.encode(Change(route.prefix, route, None)))
 
 
 @pytest.mark.parametrize("smuggled", ["65535:0 ]\nshutdown", "65535:0\r", "65535:0\0", "65535:0;", "65535:0\x1b"])

@@ -10,7 +10,7 @@ import pytest
 
 from bgp.process import start_ticks
 from bgp.route import GRACEFUL_SHUTDOWN
-from tests.bgp.conftest import OTHER, SECRET, VIP, EdgeDaemon, FrrRouter, eventually
+from tests.bgp.conftest import HOP6, OTHER, SECRET, VIP, VIP6, EdgeDaemon, FrrRouter, eventually
 
 pytestmark = pytest.mark.lab
 
@@ -148,6 +148,48 @@ def test_a_killed_daemon_is_outlived_by_the_session_and_not_by_the_routes(frr: F
     daemon.announce(VIP, OTHER)
     settled(frr, daemon)
     assert frr.sessions() == sessions
+
+
+def all_three(frr: FrrRouter, daemon: EdgeDaemon) -> None:
+    daemon.announce(VIP, OTHER, VIP6)
+    eventually(lambda: frr.installed(VIP6), 8, "the IPv6 VIP is not announced")
+    settled(frr, daemon)
+
+
+def test_an_ipv6_vip_is_announced_and_withdrawn_on_the_ipv4_session(frr: FrrRouter, daemon: EdgeDaemon) -> None:
+    sessions, changes = frr.sessions(), len(frr.changes)
+    all_three(frr, daemon)
+    assert frr.route(VIP6).split()[:3] == [VIP6.removesuffix("/128"), "via", HOP6]
+    assert gone(frr, VIP6, lambda: daemon.announce(VIP, OTHER)) < 0.5
+    assert frr.sessions() == sessions == ("Established", sessions[1])
+    assert [p for _, p, _ in frr.changes[changes:]] == [VIP6, VIP6]
+
+
+def test_an_ipv6_vip_is_de_preferred_by_the_same_community(frr: FrrRouter, daemon: EdgeDaemon) -> None:
+    all_three(frr, daemon)
+    assert frr.communities(VIP6) == []
+    daemon.announce(VIP, OTHER, VIP6, communities=(GRACEFUL_SHUTDOWN,))
+    eventually(lambda: frr.communities(VIP6) == ["gracefulShutdown"], 2, "the community did not arrive")
+
+
+def test_an_ipv6_vip_without_heartbeat_goes_alone(frr: FrrRouter, daemon: EdgeDaemon) -> None:
+    all_three(frr, daemon)
+    changes = len(frr.changes)
+    gone(frr, VIP6, lambda: daemon.order(feed=[VIP, OTHER]))
+    time.sleep(0.5)
+    assert [p for _, p, _ in frr.changes[changes:]] == [VIP6]
+
+
+def test_an_ipv6_vip_comes_back_with_a_new_session_unless_withdrawn(frr: FrrRouter, daemon: EdgeDaemon) -> None:
+    all_three(frr, daemon)
+    gone(frr, VIP6, lambda: os.kill(process(daemon, "exabgp"), signal.SIGKILL))
+    eventually(lambda: frr.installed(VIP6), 8, "the IPv6 VIP did not come back")
+    gone(frr, VIP6, lambda: daemon.announce(VIP, OTHER))
+    gone(frr, VIP, lambda: os.kill(process(daemon, "exabgp"), signal.SIGKILL))
+    changes = len(frr.changes)
+    settled(frr, daemon)
+    time.sleep(0.3)
+    assert VIP6 not in [p for _, p, _ in frr.changes[changes:]]
 
 
 def test_the_md5_key_is_in_no_log_and_no_process_list(frr: FrrRouter, daemon: EdgeDaemon) -> None:

@@ -2,18 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgp.relay_core import ACK_LIMIT, RelayCore
-from bgp.route import GRACEFUL_SHUTDOWN, Route
+from bgp.route import GRACEFUL_SHUTDOWN, Prefix, Route
 from bgp.wire import Declare, State, WireError, decode_state, encode_declare
 from tests.bgp.exabgp_model import ExaBGP
 
-VIPS = [IPv4Network(f"203.0.113.{n}/32") for n in (10, 11, 12)]
+VIP6 = IPv6Network("2001:db8:1::12/128")
+VIPS: list[Prefix] = [IPv4Network(f"203.0.113.{n}/32") for n in (10, 11)] + [VIP6]
+HOPS = tuple((IPv4Address(f"10.0.{n}.0"), IPv6Address(f"fd00:0:0:{n}::1")) for n in (5, 6))
 LEASE = 2.0
 
 
@@ -30,7 +32,7 @@ class Bench:
         self.relay = RelayCore(VIPS, self.now)
         self.relay.daemon_connected(self.now)
 
-    def declare(self, routes: Mapping[IPv4Network, Route | None], lease: float = LEASE) -> None:
+    def declare(self, routes: Mapping[Prefix, Route | None], lease: float = LEASE) -> None:
         self.seq += 1
         entries = {p: None if r is None else (r, self.now + lease) for p, r in routes.items()}
         self.relay.daemon_data(encode_declare(Declare(self.seq, entries)), self.now)
@@ -54,7 +56,11 @@ class Bench:
         return [peer.table for peer in self.exabgp.peers if peer.up]
 
 
-def announced(bench: Bench, prefix: IPv4Network) -> list[bool]:
+def route(prefix: Prefix, communities: tuple[str, ...] = ()) -> Route:
+    return Route(prefix, HOPS if prefix.version == 6 else "self", communities=communities)
+
+
+def announced(bench: Bench, prefix: Prefix) -> list[bool]:
     return [str(prefix) in table for table in bench.tables()]
 
 
@@ -70,7 +76,10 @@ def test_a_new_relay_withdraws_every_prefix_before_it_hears_of_a_daemon() -> Non
     bench = Bench()
     bench.relay.daemon_lost()
     bench.turn()
-    assert bench.exabgp.commands == [f"withdraw route {prefix} next-hop self" for prefix in VIPS]
+    assert bench.exabgp.commands == [
+        *(f"withdraw route {prefix} next-hop self" for prefix in VIPS[:2]),
+        f"withdraw route {VIP6}",
+    ]
 
 
 def test_silence_ends_each_lease_at_its_own_time() -> None:
@@ -128,13 +137,13 @@ def test_half_a_declaration_does_nothing_and_a_bad_one_changes_nothing() -> None
 
 def test_withdrawals_leave_before_announcements() -> None:
     bench = both_up()
-    bench.declare({VIPS[2]: Route(VIPS[2])})
+    bench.declare({VIPS[2]: route(VIPS[2])})
     bench.settle()
     del bench.exabgp.commands[:]
     bench.declare({VIPS[0]: Route(VIPS[0]), VIPS[1]: Route(VIPS[1])})
     bench.settle()
-    verbs = [command.split()[0] for command in bench.exabgp.commands]
-    assert verbs == ["withdraw", "announce", "announce"]
+    verbs = [command.partition(" route")[0] for command in bench.exabgp.commands]
+    assert verbs == ["neighbor 10.0.5.0 withdraw", "neighbor 10.0.6.0 withdraw", "announce", "announce"]
 
 
 def test_a_hung_exabgp_is_noticed_also_when_there_is_nothing_to_say() -> None:
@@ -153,6 +162,7 @@ def test_a_hung_exabgp_is_noticed_also_when_there_is_nothing_to_say() -> None:
     [
         (b"error\n", "ExaBGP refused to withdraw 203.0.113.10/32"),
         (b"done\n" * 4, "ExaBGP answered more commands than it was given"),
+        (b"done\ndone\nerror\n", f"ExaBGP refused to withdraw {VIP6}"),
     ],
 )
 def test_answers_that_leave_no_trust_end_exabgp(answer: bytes, reason: str) -> None:
@@ -174,6 +184,29 @@ def test_a_refused_announcement_is_tried_again_and_costs_no_other() -> None:
         bench.declare({VIPS[0]: Route(VIPS[0]), VIPS[1]: Route(VIPS[1])})
         bench.turn()
     assert announced(bench, VIPS[0]) == [True, True]
+    assert bench.relay.abort is None
+
+
+def test_an_ipv6_prefix_that_one_peer_refuses_counts_as_refused() -> None:
+    bench = both_up()
+    bench.declare({VIP6: route(VIP6)})
+    assert bench.relay.exabgp_output(bench.now).count(b"\n") == 2
+    bench.relay.exabgp_data(b"error\n", bench.now)
+    assert bench.relay.state().prefixes[VIP6].refusals == 0, "the other peer has not answered yet"
+    bench.relay.exabgp_data(b"done\n", bench.now)
+    assert bench.relay.state().prefixes[VIP6].refusals == 1
+    assert bench.relay.abort is None
+
+
+def test_a_withdrawal_that_names_a_peer_that_is_gone_is_repeated_for_all() -> None:
+    bench = both_up()
+    bench.declare({VIP6: route(VIP6)})
+    bench.settle()
+    del bench.exabgp.peers[1], bench.exabgp.commands[:]
+    bench.declare({})
+    bench.settle()
+    assert bench.exabgp.commands[-1] == f"withdraw route {VIP6}"
+    assert bench.tables() == [{}]
     assert bench.relay.abort is None
 
 
@@ -240,17 +273,22 @@ STEPS = st.lists(
 )
 
 
-def say(bench: Bench, sayings: tuple[tuple[str, ...] | None, ...]) -> dict[IPv4Network, Route | None]:
-    routes = {p: None if c is None else Route(p, communities=c) for p, c in zip(VIPS, sayings, strict=True)}
+def say(bench: Bench, sayings: tuple[tuple[str, ...] | None, ...]) -> dict[Prefix, Route | None]:
+    routes = {p: None if c is None else route(p, c) for p, c in zip(VIPS, sayings, strict=True)}
     bench.declare(routes, lease=50.0)
     return routes
+
+
+def attributes(route: Route, peer: str) -> str:
+    hop = "self" if route.next_hop == "self" else str(dict(route.next_hop)[IPv4Address(peer)])
+    return f"next-hop {hop}" + (f" community [ {route.communities[0]} ]" if route.communities else "")
 
 
 @settings(max_examples=500, deadline=None)
 @given(STEPS)
 def test_routers_end_with_what_was_declared_last_whatever_happened_before(steps: list[tuple[str, object]]) -> None:
     bench = Bench()
-    wanted: dict[IPv4Network, Route | None] = {}
+    wanted: dict[Prefix, Route | None] = {}
     for what, value in steps:
         if what.startswith("declare"):
             assert isinstance(value, tuple)
@@ -276,9 +314,8 @@ def test_routers_end_with_what_was_declared_last_whatever_happened_before(steps:
     bench.settle(40)
     bench.now += 1.0  # a refused announcement is due again
     bench.settle(40)
-    expected = {
-        str(p): "" if not r.communities else f"community [ {r.communities[0]} ]" for p, r in wanted.items() if r
-    }
-    assert bench.tables() == [expected, expected]
+    assert bench.tables() == [
+        {str(p): attributes(r, peer) for p, r in wanted.items() if r} for peer in ("10.0.5.0", "10.0.6.0")
+    ]
     assert bench.relay.abort is None
     assert bench.relay.state().converged

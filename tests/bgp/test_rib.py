@@ -1,14 +1,15 @@
 """adj_rib_out: whatever order of declarations, answers, errors and resets, it ends where it was told to."""
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bgp.rib import RETRY, UNKNOWN, AdjRibOut, Change, Held
-from bgp.route import GRACEFUL_SHUTDOWN, Route
+from bgp.route import GRACEFUL_SHUTDOWN, Prefix, Route
 
-PREFIXES = [IPv4Network(f"203.0.113.{n}/32") for n in range(4)]
+PREFIXES: list[Prefix] = [IPv4Network(f"203.0.113.{n}/32") for n in range(2)]
+PREFIXES += [IPv6Network(f"2001:db8:1::{n}/128") for n in range(2)]
 A, B, C, D = PREFIXES
 STEPS = st.lists(
     st.one_of(
@@ -64,6 +65,17 @@ def test_a_new_wish_for_a_refused_prefix_does_not_wait() -> None:
     assert rib.next_batch(1, 5.0) == (Change(A, None, Route(A)),)
 
 
+def test_a_refused_withdrawal_is_repeated_at_once_and_without_the_route() -> None:
+    rib = AdjRibOut([])
+    rib.declare({A: Route(A, med=7)})
+    rib.next_batch(1, 5.0)
+    rib.acked()
+    rib.declare({})
+    assert rib.next_batch(1, 5.0) == (Change(A, None, Route(A, med=7)),)
+    rib.refused(5.0)
+    assert rib.next_batch(1, 5.0) == (Change(A, None, None),)
+
+
 def test_an_opened_session_repeats_withdrawals_and_only_these() -> None:
     rib = AdjRibOut([A])
     rib.declare({B: Route(B)})
@@ -78,11 +90,11 @@ def test_an_opened_session_repeats_withdrawals_and_only_these() -> None:
 
 @given(STEPS)
 def test_the_other_side_ends_with_the_last_declaration(
-    steps: list[dict[IPv4Network, tuple[str, ...] | None] | str],
+    steps: list[dict[Prefix, tuple[str, ...] | None] | str],
 ) -> None:
     rib, now = AdjRibOut(PREFIXES[:2]), 0.0
-    held: dict[IPv4Network, Held] = dict.fromkeys(PREFIXES, UNKNOWN)
-    wanted: dict[IPv4Network, Route | None] = {}
+    held: dict[Prefix, Held] = dict.fromkeys(PREFIXES, UNKNOWN)
+    wanted: dict[Prefix, Route | None] = {}
 
     def answer(refuse: bool) -> None:
         change = rib.refused(now) if refuse else rib.acked()

@@ -9,7 +9,7 @@ import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -17,15 +17,19 @@ import pytest
 from bgp.exabgp_conf import PeerConfig, SpeakerConfig
 from bgp.process import Identity, Process, load_identity, save_identity, start_ticks
 from bgp.report import Event
-from bgp.route import GRACEFUL_SHUTDOWN, Route
+from bgp.route import GRACEFUL_SHUTDOWN, Prefix, Route
 from bgp.speaker import Speaker
 from tests.bgp.conftest import announcer_user
-from tests.bgp.router import Router
+from tests.bgp.router import Learned, Router
 
 pytestmark = pytest.mark.process
 
 VIP, OTHER = IPv4Network("203.0.113.10/32"), IPv4Network("203.0.113.11/32")
-GSHUT = Route(VIP, communities=(GRACEFUL_SHUTDOWN,))
+VIP6 = IPv6Network("2001:db8:1::10/128")
+
+
+def gshut(prefix: Prefix) -> Route:
+    return Route(prefix, communities=(GRACEFUL_SHUTDOWN,))
 
 
 @pytest.fixture
@@ -51,10 +55,17 @@ class Bench:
         self.events: list[Event] = []
         self.beating = True
 
-    def speaker(self, lease: float = 2.0, prefixes: tuple[IPv4Network, ...] = (VIP, OTHER)) -> Speaker:
+    def speaker(self, lease: float = 2.0, prefixes: tuple[Prefix, ...] = (VIP, VIP6, OTHER)) -> Speaker:
         local = IPv4Address("127.0.77.9")
         peers = tuple(
-            PeerConfig(f"r{n}", IPv4Address(router.address), router.asn, local, port=router.port)
+            PeerConfig(
+                f"r{n}",
+                IPv4Address(router.address),
+                router.asn,
+                local,
+                port=router.port,
+                local_address6=IPv6Address(f"fd00:77::{n}"),
+            )
             for n, router in enumerate(self.routers, 1)
         )
         config = SpeakerConfig(65110, local, peers, prefixes, lease=lease, user=announcer_user())
@@ -89,7 +100,7 @@ class Bench:
             await asyncio.sleep(0.01)
         return time.monotonic() - began
 
-    def tables(self) -> list[dict[IPv4Network, tuple[str, ...]]]:
+    def tables(self) -> list[dict[Prefix, tuple[str, ...]]]:
         return [{p: learned.communities for p, learned in router.table.items()} for router in self.routers]
 
 
@@ -101,20 +112,21 @@ def play(bench: Bench, story: Callable[[Speaker], Coroutine[None, None, None]], 
     asyncio.run(main())
 
 
-def test_quick_changes_of_mind_end_where_the_last_one_was(run_dir: Path) -> None:
+@pytest.mark.parametrize("vip", [VIP, VIP6])
+def test_quick_changes_of_mind_end_where_the_last_one_was(run_dir: Path, vip: Prefix) -> None:
     bench = Bench(run_dir)
     dice = random.Random(7)
 
     async def story(speaker: Speaker) -> None:
         for _ in range(15):
             for _ in range(dice.randint(2, 6)):
-                route = dice.choice([None, Route(VIP), GSHUT, Route(VIP, med=50)])
-                speaker.declare({VIP: route, OTHER: dice.choice([None, Route(OTHER)])})
+                route = dice.choice([None, Route(vip), gshut(vip), Route(vip, med=50)])
+                speaker.declare({vip: route, OTHER: dice.choice([None, Route(OTHER)])})
                 await asyncio.sleep(dice.choice([0, 0.0005, 0.003, 0.02]))
-            last = dice.choice([None, None, GSHUT, Route(VIP)])
-            speaker.declare({VIP: last})
+            last = dice.choice([None, None, gshut(vip), Route(vip)])
+            speaker.declare({vip: last})
             assert await speaker.applied(3)
-            expected = {} if last is None else {VIP: last.communities}
+            expected = {} if last is None else {vip: last.communities}
             await bench.until(lambda want=expected: bench.tables() == [want, want], 1)  # type: ignore[misc]
             await asyncio.sleep(0.05)
             assert bench.tables() == [expected, expected]
@@ -122,16 +134,17 @@ def test_quick_changes_of_mind_end_where_the_last_one_was(run_dir: Path) -> None
     play(bench, story)
 
 
-def test_a_router_that_returns_is_not_told_what_was_withdrawn_meanwhile(run_dir: Path) -> None:
+@pytest.mark.parametrize("vip", [VIP, VIP6])
+def test_a_router_that_returns_is_not_told_what_was_withdrawn_meanwhile(run_dir: Path, vip: Prefix) -> None:
     bench = Bench(run_dir)
 
     async def story(speaker: Speaker) -> None:
         away, other = bench.routers
-        speaker.declare({VIP: Route(VIP)})
-        await bench.until(lambda: VIP in away.table and VIP in other.table, 3)
+        speaker.declare({vip: Route(vip)})
+        await bench.until(lambda: vip in away.table and vip in other.table, 3)
         await away.stop()
-        for route in (None, Route(VIP), GSHUT, None):
-            speaker.declare({VIP: route, OTHER: Route(OTHER)})
+        for route in (None, Route(vip), gshut(vip), None):
+            speaker.declare({vip: route, OTHER: Route(OTHER)})
             assert await speaker.applied(3)
         await away.start()
         await bench.until(lambda: OTHER in away.table, 10)
@@ -141,15 +154,32 @@ def test_a_router_that_returns_is_not_told_what_was_withdrawn_meanwhile(run_dir:
     play(bench, story)
 
 
-def test_the_snapshot_tells_sessions_prefixes_and_processes(run_dir: Path) -> None:
+def test_each_router_gets_its_own_next_hop_for_an_ipv6_prefix(run_dir: Path) -> None:
     bench = Bench(run_dir)
 
     async def story(speaker: Speaker) -> None:
-        speaker.declare({VIP: GSHUT})
+        speaker.declare({VIP6: Route(VIP6, med=7)})
+        assert await speaker.applied(3)
+        await bench.until(lambda: bench.tables() == [{VIP6: ()}, {VIP6: ()}], 1)
+        learned = [router.table[VIP6] for router in bench.routers]
+        assert learned == [Learned(7, (), IPv6Address(f"fd00:77::{n}")) for n in (1, 2)]
+        await bench.routers[1].stop()
+        await bench.routers[1].start()
+        await bench.until(lambda: bench.routers[1].table.get(VIP6) == learned[1], 10)
+
+    play(bench, story)
+
+
+@pytest.mark.parametrize("vip", [VIP, VIP6])
+def test_the_snapshot_tells_sessions_prefixes_and_processes(run_dir: Path, vip: Prefix) -> None:
+    bench = Bench(run_dir)
+
+    async def story(speaker: Speaker) -> None:
+        speaker.declare({vip: gshut(vip)})
         assert await speaker.applied(3)
         state = speaker.state()
         assert (state.phase.value, state.deaths, state.converged) == ("running", 0, True)
-        assert state.prefixes[VIP].applied and state.prefixes[VIP].acked == GSHUT
+        assert state.prefixes[vip].applied and state.prefixes[vip].acked == gshut(vip)
         assert state.prefixes[OTHER].applied and state.prefixes[OTHER].wanted is None
         assert [(peer.name, peer.asn, peer.up) for peer in state.peers] == [("r1", 65101, True), ("r2", 65102, True)]
         await bench.routers[0].stop()
@@ -159,12 +189,13 @@ def test_the_snapshot_tells_sessions_prefixes_and_processes(run_dir: Path) -> No
     play(bench, story)
 
 
-def test_a_hung_work_loop_loses_its_leases_although_the_loop_of_asyncio_runs(run_dir: Path) -> None:
+@pytest.mark.parametrize("vip", [VIP, VIP6])
+def test_a_hung_work_loop_loses_its_leases_although_the_loop_of_asyncio_runs(run_dir: Path, vip: Prefix) -> None:
     bench = Bench(run_dir)
 
     async def story(speaker: Speaker) -> None:
-        speaker.declare({VIP: Route(VIP)})
-        await bench.until(lambda: bench.tables() == [{VIP: ()}, {VIP: ()}], 3)
+        speaker.declare({vip: Route(vip)})
+        await bench.until(lambda: bench.tables() == [{vip: ()}, {vip: ()}], 3)
         bench.beating = False
         await bench.until(lambda: bench.tables() == [{}, {}], 1.5)
         pid = speaker.state().relay_pid
@@ -174,7 +205,7 @@ def test_a_hung_work_loop_loses_its_leases_although_the_loop_of_asyncio_runs(run
         await asyncio.sleep(0.5)
         assert bench.tables() == [{}, {}]
         bench.beating = True
-        await bench.until(lambda: bench.tables() == [{VIP: ()}, {VIP: ()}], 3)
+        await bench.until(lambda: bench.tables() == [{vip: ()}, {vip: ()}], 3)
 
     play(bench, story, lease=0.6)
 

@@ -1,6 +1,6 @@
 """Routes, leases and the lines between daemon and relay: what is valid, and that a bad one is refused whole."""
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 from hypothesis import given
@@ -24,12 +24,15 @@ from bgp.wire import (
 )
 
 VIP, OTHER = IPv4Network("203.0.113.10/32"), IPv4Network("203.0.113.11/32")
+VIP6 = IPv6Network("2001:db8:1::10/128")
+PEER, HOP = IPv4Address("10.0.5.0"), IPv6Address("fd00:0:0:5::1")
 COMMUNITY = st.builds(lambda a, b: f"{a}:{b}", st.integers(0, 65535), st.integers(0, 65535))
-ROUTES = st.builds(
-    Route,
-    st.sampled_from([VIP, OTHER]),
-    med=st.none() | st.integers(0, 2**32 - 1),
-    communities=st.lists(COMMUNITY, max_size=4).map(tuple),
+ATTRIBUTES = {"med": st.none() | st.integers(0, 2**32 - 1), "communities": st.lists(COMMUNITY, max_size=4).map(tuple)}
+HOPS = st.dictionaries(st.ip_addresses(v=4), st.ip_addresses(v=6), min_size=1, max_size=3).map(
+    lambda hops: tuple(hops.items())
+)
+ROUTES = st.builds(Route, st.sampled_from([VIP, OTHER]), **ATTRIBUTES) | st.builds(
+    Route, st.just(VIP6), HOPS, **ATTRIBUTES
 )
 
 
@@ -52,14 +55,51 @@ def test_a_wrong_route_does_not_come_to_be(field: str, value: object, expected: 
         Route(**{"prefix": VIP, field: value})  # type: ignore[arg-type]  # wrong on purpose
 
 
+@pytest.mark.parametrize(
+    ("hops", "expected"),
+    [
+        ((), "pairs"),
+        (((PEER,),), "pairs"),
+        (((HOP, HOP),), "pairs"),
+        (((PEER, PEER),), "pairs"),
+        ("fd00::1", "pairs"),
+        (((PEER, HOP), (PEER, HOP)), "names a peer twice"),
+    ],
+)
+def test_wrong_next_hops_of_an_ipv6_route(hops: object, expected: str) -> None:
+    with pytest.raises(RouteError, match=f"{VIP6}: next_hop .*{expected}"):
+        Route(VIP6, hops)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_next_hops_are_a_set_too() -> None:
+    other = (IPv4Address("10.0.4.0"), HOP)
+    assert Route(VIP6, ((PEER, HOP), other)) == Route(VIP6, (other, (PEER, HOP)))
+
+
+def test_an_ipv4_route_is_its_own_next_hop() -> None:
+    with pytest.raises(RouteError, match=f"{VIP}: next_hop is .*, expected 'self'"):
+        Route(VIP, ((PEER, HOP),))
+
+
 def test_communities_are_a_set() -> None:
     assert Route(VIP, communities=("9:1", "10:1", "9:1")) == Route(VIP, communities=("10:1", "9:1"))
 
 
-@pytest.mark.parametrize("text", ["203.0.113.10", "203.0.113.10/24", "203.0.113.10/33", "2001:db8::/64", "", None, 7])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("203.0.113.10", "203.0.113.10/24", "203.0.113.10/33", "", None, 7),
+        *("2001:db8::1", "2001:db8::1/64", "2001:db8::/129", "fe80::1%eth0/128", "::ffff:300.0.0.1/128"),
+    ],
+)
 def test_prefixes_are_exact(text: object) -> None:
-    with pytest.raises(RouteError, match="expected an IPv4 prefix"):
+    with pytest.raises(RouteError, match="expected an IPv4 or IPv6 prefix"):
         parse_prefix(text)
+
+
+@pytest.mark.parametrize("prefix", [VIP, VIP6, IPv6Network("2001:db8::/64")])
+def test_prefixes_of_both_families_are_read(prefix: IPv4Network | IPv6Network) -> None:
+    assert parse_prefix(str(prefix)) == prefix
 
 
 @given(ROUTES)
@@ -90,7 +130,10 @@ GOOD = encode_declare(Declare(1, {VIP: (Route(VIP), 9.0), OTHER: None})).strip()
         (b'"med":null', b'"med":1.5', "med is 1.5"),
         (b'"med":null,', b"", "expected next_hop, med and communities"),
         (b'"communities":[]', b'"communities":"1:2"', "expected a list"),
-        (b"203.0.113.11/32", b"203.0.113.11", "expected an IPv4 prefix"),
+        (b"203.0.113.11/32", b"203.0.113.11", "expected an IPv4 or IPv6 prefix"),
+        (b"203.0.113.10/32", b"2001:db8:1::10/128", "next_hop is 'self', expected one for each peer"),
+        (b'"next_hop":"self"', b'"next_hop":{"10.0.5.0":"fd00::1"}', "expected 'self'"),
+        (b'"next_hop":"self"', b'"next_hop":["10.0.5.0"]', "expected 'self'"),
         (b"}", b"", "is not JSON"),
     ],
 )

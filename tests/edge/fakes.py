@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from bgp.exabgp_conf import PeerConfig, SpeakerConfig
-from bgp.route import Route
+from bgp.route import Prefix, Route
 from bgp.speaker import Speaker
 from edge.config import Config
 from edge.datapath import oracle
@@ -69,7 +69,7 @@ class FakeSpeaker(Speaker):
 
     def __init__(self, config: SpeakerConfig, run_dir: Path, on_change: object = None) -> None:
         super().__init__(config, run_dir)
-        self.said: list[Mapping[IPv4Network, Route | None]] = []
+        self.said: list[Mapping[Prefix, Route | None]] = []
         self.beats = 0
         self.stopped: list[bool] = []
 
@@ -79,11 +79,11 @@ class FakeSpeaker(Speaker):
     async def stop(self, withdraw: bool = True) -> None:
         self.stopped.append(withdraw)
 
-    def declare(self, desired: Mapping[IPv4Network, Route | None]) -> None:
+    def declare(self, desired: Mapping[Prefix, Route | None]) -> None:
         self.said.append(dict(desired))
         super().declare(desired)
 
-    def heartbeat(self, prefixes: Iterable[IPv4Network] | None = None) -> None:
+    def heartbeat(self, prefixes: Iterable[Prefix] | None = None) -> None:
         self.beats += 1
         super().heartbeat(prefixes)
 

@@ -8,7 +8,7 @@ import pytest
 
 from bgp.report import PeerStatus, PrefixStatus, SpeakerState
 from bgp.rib import UNKNOWN
-from bgp.route import GRACEFUL_SHUTDOWN, Route
+from bgp.route import GRACEFUL_SHUTDOWN, Prefix, Route
 from bgp.supervisor import Phase
 from edge.announce import Decision, Reason, Stance
 from edge.datapath.model import Counters
@@ -55,7 +55,7 @@ def view(*, applied: bool = True) -> ForwarderView:
 
 def speaker(*prefixes: PrefixStatus) -> SpeakerState:
     peer = PeerStatus("a-r1", IPv4Address("10.0.5.0"), 65101, True, 40.0, "")
-    held = dict(zip((VIP, OTHER), prefixes, strict=False))
+    held: dict[Prefix, PrefixStatus] = dict(zip((VIP, OTHER), prefixes, strict=False))
     return SpeakerState(Phase.RUNNING, "relay 5 connected", 1.0, 2, 4, 5, 49.0, True, held, (peer,))
 
 
