@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from edge.datapath import abi
 from edge.datapath.abi import Note, Reason
 from edge.datapath.bpf_map import BpfMap
-from edge.datapath.model import Counters
+from edge.datapath.model import Counted, Counters
 
 
 def read_totals(totals: BpfMap) -> tuple[int, ...]:
@@ -20,7 +20,7 @@ def read_column(counts: BpfMap, layout: struct.Struct, ids: Iterable[int]) -> di
 
 
 def counters(
-    words: tuple[int, ...], services: Mapping[int, int] | None = None, backends: Mapping[int, int] | None = None
+    words: tuple[int, ...], services: Mapping[int, Counted] | None = None, backends: Mapping[int, Counted] | None = None
 ) -> Counters:
     """Name the words of `read_totals`. Every reason and note is there, also at 0."""
     rx, tx, passed = words[:3]

@@ -14,7 +14,7 @@ from edge.datapath import abi, bpf, counting, xdp
 from edge.datapath.abi import Note, Reason, Verdict
 from edge.datapath.bpf_object import BpfObject
 from edge.datapath.encode import encode_directory
-from edge.datapath.model import DEFAULT_TABLE_SIZE, Counters, ForwarderState
+from edge.datapath.model import DEFAULT_TABLE_SIZE, Counted, Counters, ForwarderState
 from edge.datapath.pinned import AUTO, Attachment, Blueprint, PinnedProgram
 from edge.datapath.tables import PoolBanks, write_directory
 
@@ -124,14 +124,14 @@ class Forwarder:
             backends = self._backend_counts(state)
             return counting.counters(
                 counting.read_totals(self._maps[abi.TOTALS]),
-                {number: words[0] for number, words in services.items()},
-                {number: words[0] for number, words in backends.items()},
+                {number: Counted(*words) for number, words in services.items()},
+                {number: Counted(*words[:2]) for number, words in backends.items()},
             )
 
     def tunnel_errors(self) -> Mapping[int, tuple[int, int]]:
         """Return (ICMP errors, ICMP 3/4 among them) about the tunnel to each backend of the state in force, by id."""
         with self._reading:
-            return {number: (words[1], words[2]) for number, words in self._backend_counts(self._state).items()}
+            return {number: (words[2], words[3]) for number, words in self._backend_counts(self._state).items()}
 
     def run(self, frame: bytes, ifindex: int = 0) -> Trace:
         """Run `frame` (14 bytes or more) through the program with the live tables, as received on `ifindex`.

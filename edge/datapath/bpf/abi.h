@@ -13,6 +13,9 @@
 #define MAX_BACKENDS 4096
 #define MAX_POOLS 256
 #define MAX_PREFIXES 32
+#define MAX_INTERFACES 32
+#define MAX_LENGTHS 4 /* different lengths of VIP prefixes, for each family */
+#define MAX_REFLECTION_PORTS 8
 #define DROP_COUNT 64
 #define NOTE_COUNT 32
 #define DEFAULT_TABLE_SIZE 65537
@@ -21,8 +24,12 @@
 #define ADDRESS_SLOTS 16384
 #define SERVICE_BUCKETS 2048
 #define SERVICE_SLOTS 8192
-#define INTERFACE_BUCKETS 32
-#define INTERFACE_SLOTS 64
+#define WIDE_BUCKETS 4096
+#define WIDE_SLOTS 16384
+#define SERVER_BUCKETS 2048
+#define SERVER_SLOTS 8192
+#define SOURCE_BUCKETS 65536 /* rates of sources, in each of two rows */
+#define CLASSES 256
 
 enum reason {
 	REASON_NONE = 0,
@@ -68,12 +75,20 @@ enum reason {
 	REASON_INNER_DST = 40,
 	REASON_MISDELIVERED = 41,
 	REASON_ECN = 42,
+	REASON_V6_EXTHDR = 43,
+	REASON_RH = 44,
+	REASON_FRAG_ATOMIC = 45,
+	REASON_ICMP_MTU = 46,
+	REASON_BLOCKED = 47,
+	REASON_ACL = 48,
+	REASON_SOURCE_LIMIT = 49,
+	REASON_VIP_LIMIT = 50,
 };
 
 enum note {
 	NOTE_UNCONFIGURED = 0,
 	NOTE_VLAN = 1,
-	NOTE_IPV6 = 2,
+	/* 2 was IPv6 passed */
 	NOTE_OTHER_HOST = 3,
 	NOTE_TRIMMED = 4,
 	NOTE_REDIRECTED = 5,
@@ -86,16 +101,23 @@ enum note {
 	NOTE_ENCAP_PTB = 12,
 	NOTE_ECN_CE = 13,
 	NOTE_DECAPSULATED = 14,
+	NOTE_LOCAL = 15,
+	NOTE_CID_ROUTED = 16,
+	NOTE_CID_UNKNOWN = 17,
+	NOTE_BLOCK_DRY_RUN = 18,
 };
 
+/* Of the word `what` in an address table: flags above the VIP's index, 1..MAX_VIPS. */
 enum address_flag {
+	ADDRESS_ANY_PORT = 0x0400, /* the VIP has a service on any port */
+	ADDRESS_OWN = 0x0800,	   /* of this machine (decapsulator) */
 	ADDRESS_VIP = 0x1000,
 	ADDRESS_ECHO = 0x2000,
 	ADDRESS_INFRASTRUCTURE = 0x4000,
 	ADDRESS_EDGE = 0x8000,
 };
 
-#define VIP_INDEX_MASK 0x0fff
+#define VIP_INDEX_MASK 0x03ff
 
 enum encap_bit {
 	ENCAP_IPIP = 1,
@@ -105,8 +127,42 @@ enum encap_bit {
 enum limiter {
 	LIMITER_ECHO = 0,
 	LIMITER_TOO_BIG = 1,
-	LIMITER_ERRORS = 2, /* and one for each VIP from here on */
-	LIMITER_COUNT = LIMITER_ERRORS + MAX_VIPS + 1,
+	LIMITER_ERRORS = 2,			    /* and one for each VIP from here on */
+	LIMITER_VIPS = LIMITER_ERRORS + MAX_VIPS + 1, /* likewise */
+	LIMITER_COUNT = LIMITER_VIPS + MAX_VIPS + 1,
+};
+
+enum rate_kind {
+	RATE_ECHO = 0,
+	RATE_TOO_BIG = 1,
+	RATE_ERRORS = 2,
+	RATE_VIP = 3,
+	RATE_SOURCE = 4,
+	RATE_COUNT = 5,
+};
+
+enum setting {
+	SETTING_VLANS = 1,	  /* handle VIP packets in tagged frames */
+	SETTING_DROP_PRIVATE = 2, /* sources of RFC 1918 and fc00::/7 */
+};
+
+enum hash_mode {
+	HASH_FIVE_TUPLE = 0,
+	HASH_CLIENT = 1,
+	HASH_CLIENT_PORT = 2,
+};
+
+enum backend_kind {
+	KIND_NONE = 0,	/* no such backend */
+	KIND_IPV4 = 1,	/* outer header is IPv4 */
+	KIND_IPV6 = 2,
+	KIND_LOCAL = 3, /* this host: passed as it is */
+};
+
+/* By the first octet of an IPv4 source. */
+enum source_class {
+	SOURCE_CLEAN = 0,   /* nothing that a client cannot be begins with it */
+	SOURCE_CAREFUL = 1, /* look closer */
 };
 
 struct totals {
@@ -117,8 +173,15 @@ struct totals {
 	__u64 notes[NOTE_COUNT];
 };
 
+struct service_count {
+	__u64 packets;
+	__u64 bytes;
+	__u64 drops;
+};
+
 struct backend_count {
 	__u64 packets;
+	__u64 bytes;
 	__u64 unreachable;
 	__u64 too_big;
 };
@@ -132,8 +195,8 @@ struct perfect_hash {
 };
 
 struct address {
-	__u32 address;
-	__u16 what; /* address_flag | VIP index; 0: this slot is empty */
+	__be32 address; /* the key: the word as it is loaded from a packet */
+	__u16 what;	/* address_flag | VIP index; 0: this slot is empty */
 	__u16 backend;
 };
 
@@ -143,10 +206,33 @@ struct address_table {
 	struct address slots[ADDRESS_SLOTS];
 };
 
+/*
+ * IPv6 addresses (length 128), and prefixes of both families; an IPv4 one as ::ffff:a.b.c.d, 96 bits longer.
+ * The 32-bit key is the upper half of the sum of words and length, each times its reducer.
+ */
+struct wide_address {
+	__be32 words[4];
+	__u16 what;
+	__u16 backend;
+	__u16 length;
+	__u16 reserved;
+};
+
+struct wide_table {
+	struct perfect_hash hash;
+	__u64 reducers[5];
+	__u32 multipliers[WIDE_BUCKETS];
+	struct wide_address slots[WIDE_SLOTS];
+};
+
 struct service {
 	__u32 key;
-	__u16 pool; /* pool index + 1; 0: this slot is empty */
+	__u16 pool; /* index in `pools` + 1; 0: this slot is empty */
 	__u16 id;
+	__u8 hashing; /* hash_mode */
+	__u8 quic;    /* whether connection ids route */
+	__u8 group;   /* index of the pool within its bank: whose server ids count */
+	__u8 reserved[5];
 };
 
 struct service_table {
@@ -155,16 +241,15 @@ struct service_table {
 	struct service slots[SERVICE_SLOTS];
 };
 
-struct interface {
-	__u32 ifindex;
-	__u16 mac[3];
-	__u16 reserved[3];
+struct server {
+	__u32 key;     /* group << 24 | server id */
+	__u32 backend; /* 0: this slot is empty */
 };
 
-struct interface_table {
+struct server_table {
 	struct perfect_hash hash;
-	__u32 multipliers[INTERFACE_BUCKETS];
-	struct interface slots[INTERFACE_SLOTS];
+	__u32 multipliers[SERVER_BUCKETS];
+	struct server slots[SERVER_SLOTS];
 };
 
 struct rate {
@@ -172,48 +257,109 @@ struct rate {
 	__u64 burst;	/* ns of credit */
 };
 
+struct interface {
+	__u64 mac; /* the six bytes as they are loaded from a frame, and two zeros */
+	__u32 ifindex;
+	__u32 reserved;
+};
+
 struct forward_settings {
 	__u64 generation;
 	__u32 seed;
+	__u32 flags; /* setting */
 	__u32 outer_network;
 	__u32 outer_host_mask;
-	__u32 first_pool;
-	struct rate rates[3]; /* echo, too big, relayed errors */
+	__be32 outer6[4];
+	__be32 outer6_host_mask[4];
+	__u32 interface_count;
+	__u8 quic_config;
+	__u8 quic_length;
+	__u16 reserved;
+	__u8 lengths4[MAX_LENGTHS]; /* of VIP prefixes, plus 96; 0 ends them */
+	__u8 lengths6[MAX_LENGTHS];
+	__be16 reflection_ports[MAX_REFLECTION_PORTS]; /* 0 ends them */
+	struct rate rates[RATE_COUNT];
+	struct interface interfaces[MAX_INTERFACES];
+	__u8 classes[CLASSES]; /* source_class */
 };
 
+#define HEADER_ROOM 72
+
+/* One cache line holds all of it that an IPv4 tunnel needs. */
 struct backend {
-	__u8 header[38]; /* Ethernet, IPv4, GRE */
-	__u16 overhead;	 /* bytes of it behind Ethernet; 0: no such backend */
-	__u32 ifindex;	 /* 0: next hop unknown */
-	__u32 checksum;	 /* sum of the constant words of the IPv4 header, as loaded */
-	__u16 limit;	 /* largest inner packet */
-	__u16 reserved[7];
+	__u16 size;	/* bytes of the header; it takes the place of 14 */
+	__u16 limit;	/* largest inner packet */
+	__u8 kind;	/* backend_kind */
+	__u8 link;	/* bytes of it that are Ethernet and VLAN tag */
+	__u16 outer;	/* bytes behind these */
+	__u32 ifindex;	/* 0: next hop unknown */
+	__u32 checksum; /* sum of the constant words of the IPv4 header, as loaded */
+	__u8 header[HEADER_ROOM];
+	__u8 reserved[40];
 };
 
 struct forward_directory {
 	struct forward_settings settings;
 	struct address_table addresses;
 	struct service_table services;
-	struct interface_table interfaces;
-	struct backend backends[MAX_BACKENDS + 1];
+	struct wide_table wide;
+	struct server_table servers;
+	struct backend backends[2][MAX_BACKENDS + 1]; /* by family of the inner packet: IPv4, IPv6 */
 };
 
 struct prefix {
-	__u32 network;
-	__u32 mask;
+	__be32 words[4];
+	__be32 masks[4];
 };
 
 struct decap_settings {
-	__u32 address;
 	__u32 encaps; /* encap_bit */
 	__u32 prefixes;
-	__u32 reserved;
+	__be32 key;
+	__u32 has_key;
+	__u8 lengths4[MAX_LENGTHS];
+	__u8 lengths6[MAX_LENGTHS];
 };
 
 struct decap_directory {
 	struct decap_settings settings;
 	struct address_table addresses;
-	struct prefix prefixes[MAX_PREFIXES];
+	struct wide_table wide;
+	struct prefix prefixes[MAX_PREFIXES]; /* of edges; IPv4 as ::ffff:a.b.c.d */
+};
+
+/* Longest-prefix-match keys and value of a block list. */
+struct block_key4 {
+	__u32 length;
+	__be32 address;
+};
+
+struct block_key6 {
+	__u32 length;
+	__be32 address[4];
+};
+
+#define BLOCK_DRY_RUN 0x80000000 /* beside the index in `block_hits` */
+
+/* Which packets are shown to `fairhop capture`. */
+struct trace_control {
+	__u64 until;	/* ns of the monotonic clock; a capture that died is forgotten then */
+	__u64 outcomes; /* bit r: dropped for reason r; bit 0: forwarded or answered; bit 63: passed */
+	__u32 every;	/* one packet in so many of a CPU; 0: none */
+	__u32 snap;	/* bytes of a packet, at most TRACE_BYTES */
+};
+
+#define TRACE_BYTES 2048
+
+struct trace_event {
+	__u64 time; /* ns of the monotonic clock */
+	__u32 ifindex;
+	__u32 verdict; /* enum xdp_action */
+	__u16 reason;
+	__u16 length; /* of the frame */
+	__u16 kept;   /* bytes of it that follow */
+	__u16 reserved;
+	__u8 bytes[TRACE_BYTES];
 };
 
 #endif

@@ -1,0 +1,114 @@
+"""Perfect-hash tables as map bytes: addresses, services, QUIC servers (core: no I/O). Layouts are in `abi`."""
+
+from array import array
+from collections.abc import Iterable, Mapping
+
+from edge.datapath import abi
+from edge.datapath.abi import AddressFlag
+from edge.datapath.addresses import is_single, network_of, vip_indexes, wide, wide_length
+from edge.datapath.model import DecapState, ForwarderState, IpNetwork, Protocol, Service
+from edge.datapath.perfecthash import PerfectHash, find_perfect_hash
+from edge.datapath.perfecthash_wide import find_wide_hash
+
+Described = Mapping[IpNetwork, tuple[int, int]]
+"""What is known of each address or prefix: flags and VIP index, and the id of the backend that it is."""
+
+
+def forward_addresses(state: ForwarderState) -> dict[IpNetwork, tuple[int, int]]:
+    """Everything that the forwarder must know an address for."""
+    known = {network_of(address): (int(AddressFlag.INFRASTRUCTURE), 0) for address in state.infrastructure}
+    for backend in sorted(state.backends, key=lambda b: b.id, reverse=True):
+        # A machine in two pools has two ids; errors about its tunnel count for the lower one.
+        known[network_of(backend.address)] = (int(AddressFlag.INFRASTRUCTURE), backend.id)
+    echo = {network_of(vip) for vip in state.echo_vips}
+    any_port = {network_of(service.vip) for service in state.services if service.port == 0}
+    for vip, index in vip_indexes(state).items():
+        flags = AddressFlag.VIP | (AddressFlag.ECHO if vip in echo else 0)
+        known[vip] = (flags | (AddressFlag.ANY_PORT if vip in any_port else 0) | index, 0)
+    return known
+
+
+def decap_addresses(state: DecapState) -> dict[IpNetwork, tuple[int, int]]:
+    """The same for a decapsulator."""
+    flags: dict[IpNetwork, int] = dict.fromkeys(map(network_of, state.infrastructure), int(AddressFlag.INFRASTRUCTURE))
+    for own in state.addresses:
+        flags[network_of(own)] = AddressFlag.INFRASTRUCTURE | AddressFlag.OWN
+    for edge in state.edges:
+        if is_single(edge):
+            flags[edge] = flags.get(edge, 0) | AddressFlag.EDGE
+    for vip in map(network_of, state.vips):
+        flags[vip] = flags.get(vip, 0) | AddressFlag.VIP
+    return {network: (what, 0) for network, what in flags.items()}
+
+
+def address_table(known: Described) -> bytes:
+    """`struct address_table`: the single IPv4 addresses."""
+    entries = {}
+    for network, (what, backend) in known.items():
+        if network.version == 4 and is_single(network):
+            packed = network.network_address.packed
+            entries[int.from_bytes(packed, "little")] = abi.ADDRESS_FORMAT.pack(packed, what, backend)
+    return _table(entries, abi.ADDRESS_BUCKETS, abi.ADDRESS_SLOTS, abi.ADDRESS_FORMAT.size)
+
+
+def wide_table(known: Described) -> bytes:
+    """`struct wide_table`: IPv6 addresses, and the prefixes of both families."""
+    entries = {}
+    for network, (what, backend) in known.items():
+        if network.version == 6 or not is_single(network):
+            key = (wide(network.network_address), wide_length(network))
+            entries[key] = abi.WIDE_FORMAT.pack(key[0], what, backend, key[1], 0)
+    found = find_wide_hash(entries, buckets=abi.WIDE_BUCKETS, slots=abi.WIDE_SLOTS)
+    head, multipliers = _head(found.table, abi.WIDE_BUCKETS)
+    places = ((found.slot(key), entry) for key, entry in entries.items())
+    slots = _slots(places, abi.WIDE_SLOTS, abi.WIDE_FORMAT.size)
+    return head + abi.REDUCERS_FORMAT.pack(*found.reducers) + multipliers + slots
+
+
+def service_table(state: ForwarderState, first_pool: int) -> bytes:
+    """`struct service_table`; `first_pool` is where the generation's tables begin in the outer map."""
+    vips = vip_indexes(state)
+    entries = {}
+    for service in state.services:
+        key = service_key(vips[network_of(service.vip)], service.protocol, service.port)
+        entries[key] = _service(service, key, first_pool)
+    return _table(entries, abi.SERVICE_BUCKETS, abi.SERVICE_SLOTS, abi.SERVICE_FORMAT.size)
+
+
+def server_table(state: ForwarderState) -> bytes:
+    """`struct server_table`: which backend of a pool a QUIC server id names."""
+    ids = {backend.id: backend.server_id for backend in state.backends if backend.server_id is not None}
+    entries = {}
+    for group in sorted({service.pool for service in state.services if service.quic}):
+        for backend in sorted(set(state.pools[group].slots) & ids.keys()):
+            key = group << 24 | ids[backend]
+            entries[key] = abi.SERVER_FORMAT.pack(key, backend)
+    return _table(entries, abi.SERVER_BUCKETS, abi.SERVER_SLOTS, abi.SERVER_FORMAT.size)
+
+
+def service_key(vip_index: int, protocol: Protocol, port: int) -> int:
+    """The 32-bit key of a service: VIP index above one bit for UDP above 16 bits of port (0: any port)."""
+    return vip_index << 17 | (protocol is Protocol.UDP) << 16 | port
+
+
+def _service(service: Service, key: int, first_pool: int) -> bytes:
+    pool = first_pool + service.pool + 1
+    return abi.SERVICE_FORMAT.pack(key, pool, service.id, service.hashing, service.quic, service.pool)
+
+
+def _table(entries: Mapping[int, bytes], buckets: int, slots: int, entry_size: int) -> bytes:
+    found = find_perfect_hash(entries, buckets=buckets, slots=slots)
+    head, multipliers = _head(found, buckets)
+    return head + multipliers + _slots(((found.slot(key), entry) for key, entry in entries.items()), slots, entry_size)
+
+
+def _head(found: PerfectHash, buckets: int) -> tuple[bytes, bytes]:
+    head = abi.PERFECT_HASH_FORMAT.pack(found.multiplier, found.bucket_shift, found.slot_shift, 0)
+    return head, array("I", found.multipliers).tobytes().ljust(buckets * abi.MULTIPLIER_SIZE, b"\0")
+
+
+def _slots(entries: Iterable[tuple[int, bytes]], slots: int, entry_size: int) -> bytes:
+    table = bytearray(slots * entry_size)
+    for slot, entry in entries:
+        table[slot * entry_size : (slot + 1) * entry_size] = entry
+    return bytes(table)
