@@ -21,7 +21,7 @@ $(STAMP): requirements/dev.txt requirements/apt.txt pyproject.toml
 
 venv: $(STAMP) ## the virtual environment, from the hash-locked list
 
-bpf: $(STAMP) ## compile the XDP programs
+bpf: $(STAMP) ## compile the XDP programs and the native library
 	$(BIN)/python -m edge.datapath.bpf.build
 
 lab: bpf ## the main job: bring the two-site lab up, drain, kill, and print the verdict
@@ -58,4 +58,4 @@ lock: $(STAMP) ## pin the dependencies of pyproject.toml again, with hashes
 	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --extra dev pyproject.toml -o requirements/dev.txt
 
 clean: ## remove what was built
-	rm -rf build dist $(VENV) $(BPF_DIR)/*.o lab/observe/flowtap/*.o lab/bench/*.o
+	rm -rf build dist $(VENV) $(BPF_DIR)/*.o lab/observe/flowtap/*.o lab/bench/*.o edge/native/*.so

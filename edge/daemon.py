@@ -29,6 +29,7 @@ from edge.events import EventLog
 from edge.forwarding import Forwarding, Wish
 from edge.health import Result
 from edge.intent_store import IntentStore
+from edge.native import maglev as native
 from edge.node import Node
 from edge.notify import Notifier
 from edge.strictyaml import ConfigError
@@ -57,6 +58,8 @@ class Daemon:
         self.store = IntentStore(places.intent)
         self.node = Node(config, self.store.load(), time.monotonic())
         self.events = EventLog(sys.stderr)
+        if native.missing:
+            self.events.record("lookup_tables", "native", "python", native.missing)
         self.forwarding: Forwarding
         self.speaker: Speaker
         self._checking: Checking

@@ -16,6 +16,7 @@ from edge.datapath.encode import EncodeError
 from edge.datapath.forwarder import Forwarder
 from edge.datapath.model import ForwarderState, NextHop
 from edge.maglev import LookupTable
+from edge.native import maglev
 from edge.plan import Selection, Tables, forwarder_state
 
 _RETRY = 1.0  # seconds after a refusal by the kernel
@@ -107,7 +108,7 @@ class Forwarding:
 
     def _apply(self, wish: Wish) -> Applied:
         size = wish.config.hashing.table_size
-        builder = self._tables.setdefault(size, Tables(size))
+        builder = self._tables.setdefault(size, Tables(size, maglev.build))
         tables = {pool: builder.table(selection.members) for pool, selection in wish.selections.items()}
         generation = self.applied.state.generation + 1 if self.applied else 1
         state = forwarder_state(wish.config, tables, wish.next_hops, wish.echo_vips, generation)

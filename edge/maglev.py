@@ -2,15 +2,23 @@
 
 Every node computes the same table from the same members, whatever order they are listed in. A weight is the share of
 turns a member gets to pick its next preferred slot; equal weights are the paper's algorithm exactly.
+
+`edge.native.maglev` builds the same table some thirty times as fast; this is what it must equal, and its stand-in.
 """
 
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import mmh3
+
+Populate = Callable[[Sequence[str], Mapping[int, int], int], Sequence[int]]
+"""Fills a table: (keys, index -> weight above 0, size) -> the index that owns each slot."""
+
+_BY_KEY = attrgetter("key", "weight")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -46,25 +54,34 @@ class LookupTable:
         return None if index < 0 else self.keys[index]
 
 
-def build(members: Sequence[Member], size: int) -> LookupTable:
-    """The lookup_table of `size` slots, `size` being prime. Members of weight 0 keep their key and get no slot."""
-    ordered = sorted(members)
+def build(members: Sequence[Member], size: int, populate: Populate | None = None) -> LookupTable:
+    """The lookup_table of `size` slots, `size` being prime. Members of weight 0 keep their key and get no slot.
+
+    `populate` fills it; None: the one of this file.
+    """
+    ordered = sorted(members, key=_BY_KEY)
     keys = tuple(member.key for member in ordered)
     weights = {index: member.weight for index, member in enumerate(ordered) if member.weight > 0}
     if not weights:
         return LookupTable(keys, array("i", [-1]) * size)
-    return LookupTable(keys, _populate(keys, weights, size))
+    return LookupTable(keys, (populate or populate_slowly)(keys, weights, size))
 
 
 def permutation(key: str, size: int) -> tuple[int, int]:
     """(offset, skip) of a key: it prefers the slots offset, offset + skip, offset + 2 skip ... modulo `size`."""
-    digest = mmh3.mmh3_x64_128_digest(key.encode())
+    digest = key_hash(key)
     offset = int.from_bytes(digest[:8], "little") % size
     skip = int.from_bytes(digest[8:], "little") % (size - 1) + 1
     return offset, skip
 
 
-def _populate(keys: Sequence[str], weights: Mapping[int, int], size: int) -> Sequence[int]:
+def key_hash(key: str) -> bytes:
+    """MurmurHash3 x64_128 of a key: 8 bytes for the offset, 8 for the skip, both little-endian."""
+    return mmh3.mmh3_x64_128_digest(key.encode())
+
+
+def populate_slowly(keys: Sequence[str], weights: Mapping[int, int], size: int) -> Sequence[int]:
+    """Fill a table in Python: some 50 ms for 65,537 slots. See `Populate`."""
     slots = array("i", [-1]) * size
     heaviest = max(weights.values())
     cursors, skips = {}, {}

@@ -1,6 +1,6 @@
 """From configuration, health and intent to what the forwarder is told. Pure: the same on every node of a site."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -40,10 +40,10 @@ def select(pool: PoolConfig, view: PoolView) -> Selection:
 
 
 class Tables:
-    """Builds lookup_tables, each membership once: a table takes tens of milliseconds, a drain comes back to the old."""
+    """Builds lookup_tables, each membership once: a drain comes back to the old. `build` makes one of a size."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, size: int, build: Callable[[Sequence[Member], int], LookupTable] = maglev.build) -> None:
+        self._size, self._build = size, build
         self._built: dict[tuple[Member, ...], LookupTable] = {}
 
     def table(self, members: tuple[Member, ...]) -> LookupTable:
@@ -51,7 +51,7 @@ class Tables:
         if members not in self._built:
             if len(self._built) >= 64:
                 self._built.pop(next(iter(self._built)))
-            self._built[members] = maglev.build(members, self._size)
+            self._built[members] = self._build(members, self._size)
         return self._built[members]
 
 

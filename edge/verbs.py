@@ -18,6 +18,7 @@ from edge.events import EventLog
 from edge.forwarding import Forwarding
 from edge.intent import Drain, Intent, IntentError
 from edge.intent_store import IntentStore, now_stamp
+from edge.native import maglev as native
 from edge.node import Node
 from edge.plan import PoolView, select
 from edge.strictyaml import ConfigError
@@ -191,7 +192,7 @@ class Verbs:
         moving = {}
         for name, pool in daemon.node.config.pools.items():
             down = daemon.node.view(name).down
-            after = maglev.build(select(pool, PoolView(down, frozenset(intent.backends))).members, size)
+            after = native.build(select(pool, PoolView(down, frozenset(intent.backends))).members, size)
             before = applied.tables.get(name) if applied else None
             if before and (moved := maglev.moved(before, after)):
                 moving[name] = moved

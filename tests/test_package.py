@@ -1,6 +1,7 @@
 """The packages: a user of the wheel or the sdist needs neither clang nor a checkout."""
 
 import os
+import platform
 import subprocess
 import sys
 import zipfile
@@ -18,6 +19,8 @@ OBJECTS = {
     "edge/datapath/bpf/decap.bpf.o",
     "edge/datapath/bpf/pass.bpf.o",
     "lab/observe/flowtap/flowtap.bpf.o",
+    "lab/bench/driver.bpf.o",
+    f"edge/native/{build.native_library().name}",
 }
 
 
@@ -39,6 +42,22 @@ def test_the_wheel_carries_the_programs_and_nothing_of_the_tests(packages: Path)
         names = set(wheel.namelist())
     assert names >= OBJECTS
     assert not {name for name in names if name.startswith(("tests/", "docs/"))}
+
+
+def test_the_wheel_is_for_this_architecture_and_any_python_3(packages: Path) -> None:
+    assert next(packages.glob("*.whl")).name.endswith(f"-py3-none-linux_{platform.machine()}.whl")
+
+
+def test_without_a_compiler_a_wheel_without_the_library_is_built(packages: Path, tmp_path: Path) -> None:
+    subprocess.run(["tar", "-xzf", str(next(packages.glob("*.tar.gz"))), "-C", str(tmp_path)], check=True)
+    source = next(tmp_path.glob("fairhop-*"))
+    build.native_library(source / "edge" / "native").unlink()
+    (tmp_path / "bin").mkdir()
+    package(source, tmp_path, str(tmp_path / "bin"))
+    built = next(tmp_path.glob("*.whl"))
+    assert built.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(built) as wheel:
+        assert not [name for name in wheel.namelist() if name.endswith(".so")]
 
 
 def test_the_sdist_builds_the_same_wheel_without_clang(packages: Path, tmp_path: Path) -> None:

@@ -65,6 +65,20 @@ def test_a_compile_error_is_told_and_leaves_the_former_object(tmp_path: Path) ->
     assert digests(directory) == before
 
 
+@NEEDS_CLANG
+def test_the_native_library_is_the_same_from_two_directories_and_needs_no_other(tmp_path: Path) -> None:
+    built = []
+    for directory in (tmp_path / "a", tmp_path / "another" / "deep" / "one"):
+        directory.mkdir(parents=True)
+        shutil.copy(build.NATIVE / "maglev.c", directory)
+        assert build.native_stale(directory)
+        built += build.build_native(directory)
+        assert build.build_native(directory) == []
+    assert built[0].read_bytes() == built[1].read_bytes()
+    assert str(tmp_path).encode() not in built[0].read_bytes()
+    assert b"libc.so" not in built[0].read_bytes()
+
+
 def test_without_a_compiler_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = copy_sources(tmp_path / "a")
     monkeypatch.setenv("PATH", str(tmp_path))

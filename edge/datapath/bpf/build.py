@@ -1,9 +1,10 @@
-"""Compiles the BPF programs next to this file, and the lab's own: `python -m edge.datapath.bpf.build`.
+"""Compiles the BPF programs next to this file and of the lab, and the native library: `-m edge.datapath.bpf.build`.
 
 The same compiler makes the same bytes in any directory: relative names, no debug paths, DWARF stripped (BTF stays).
 Runs without the rest of the package, because the wheel's build hook loads this file alone.
 """
 
+import platform
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 DIRECTORIES = (HERE, HERE.parents[2] / "lab" / "observe" / "flowtap", HERE.parents[2] / "lab" / "bench")
 FLAGS = ("-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter")
+NATIVE = HERE.parents[1] / "native"
+NATIVE_FLAGS = (
+    "-O2", "-fPIC", "-shared", "-ffreestanding", "-fno-stack-protector", "-nostdlib", "-Wl,-z,defs", "-Wl,-s",
+    "-Wall", "-Wextra", "-Werror",
+)  # fmt: skip
 CLANGS = ("clang", "clang-19", "clang-16", "clang-15", "clang-14")
+COMPILERS = (*CLANGS, "gcc", "cc")
 STRIPS = ("llvm-strip", "llvm-strip-19", "llvm-strip-16", "llvm-strip-15", "llvm-strip-14")
 
 
@@ -47,6 +54,29 @@ def build(directory: Path = HERE, *, force: bool = False) -> list[Path]:
     return [_compile(source, clang, strip) for source in todo]
 
 
+def native_library(directory: Path = NATIVE) -> Path:
+    """Where the library for this machine goes. It needs no other library, so any Linux of the architecture takes it."""
+    return directory / f"maglev.{platform.machine()}.so"
+
+
+def native_stale(directory: Path = NATIVE) -> bool:
+    """Whether the library is missing, or older than its source."""
+    library, source = native_library(directory), directory / "maglev.c"
+    return not library.exists() or library.stat().st_mtime_ns < source.stat().st_mtime_ns
+
+
+def build_native(directory: Path = NATIVE, *, force: bool = False) -> list[Path]:
+    """Compile the native library if it is stale, and return what was written. Raises `BuildError`."""
+    if not force and not native_stale(directory):
+        return []
+    source, library = directory / "maglev.c", native_library(directory)
+    fresh = library.with_suffix(".new")
+    compiler = _tool(COMPILERS, "apt-get install clang-14")
+    _run((compiler, *NATIVE_FLAGS, source.name, "-o", fresh.name), source)
+    fresh.replace(library)
+    return [library]
+
+
 def _compile(source: Path, clang: str, strip: str) -> Path:
     # The triplet directory has asm/types.h, which `-target bpf` does not look for by itself.
     include = _run((clang, "-print-multiarch"), source).strip() or "x86_64-linux-gnu"
@@ -66,13 +96,15 @@ def _run(argv: Sequence[str], source: Path) -> str:
     return done.stdout
 
 
-def _tool(names: Sequence[str]) -> str:
+def _tool(names: Sequence[str], remedy: str = "apt-get install clang-14 llvm-14 libbpf-dev") -> str:
     for name in names:
         if shutil.which(name):
             return name
-    raise BuildError(f"none of {', '.join(names)} is installed; on Debian: apt-get install clang-14 llvm-14 libbpf-dev")
+    raise BuildError(f"none of {', '.join(names)} is installed; on Debian: {remedy}")
 
 
 if __name__ == "__main__":
     for written in (each for directory in DIRECTORIES for each in build(directory, force=True)):
+        sys.stdout.write(f"{written}\n")
+    for written in build_native(force=True):
         sys.stdout.write(f"{written}\n")

@@ -1,9 +1,12 @@
 """Hatchling's build hook: a wheel or sdist carries the compiled BPF programs, so that its user needs no compiler.
 
 Objects that are there and no older than their sources (as in an sdist) are taken as they are: then no clang is needed.
+The native library is for one architecture, and so is a wheel with it. Where it can neither be taken nor compiled the
+wheel does without: what it does is then done in Python.
 """
 
 import importlib.util
+import sysconfig
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +27,19 @@ class BpfBuildHook(BuildHookInterface[Any]):
         for directory in builder.DIRECTORIES:
             for written in builder.build(directory):
                 self.app.display_info(f"compiled {written.name}")
+        self._add_native(builder, build_data)
+
+    def _add_native(self, builder: ModuleType, build_data: dict[str, Any]) -> None:
+        try:
+            builder.build_native()
+        except builder.BuildError as error:
+            self.app.display_warning(f"without the native library: {error}")
+            return
+        library = builder.native_library().relative_to(Path(self.root).resolve())
+        build_data["artifacts"].append(f"/{library.as_posix()}")
+        if self.target_name == "wheel":
+            build_data["pure_python"] = False
+            build_data["tag"] = "py3-none-" + sysconfig.get_platform().replace("-", "_").replace(".", "_")
 
 
 def _load(path: Path) -> ModuleType:
