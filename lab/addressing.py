@@ -1,16 +1,25 @@
 """Who stands where in the lab and under which address: a `Topology` and its labels become a frozen `LabPlan`.
 
 Node n (in the file's order, from 1) has router id and loopback 10.255.0.n, a client the address 198.51.100.n; link k
-(from 0) is 10.0.k.0/31 with .0 at its first endpoint. Labels: `fairhop.role` (router, client, edge or backend),
-`fairhop.site` (a router without one is transit), `fairhop.asn` (all but backends), and on every node alike one
-`fairhop.service.NAME: VIP PROTOCOL/PORT... gre|ipip` per service.
+(from 0) is 10.0.k.0/31 with .0 at its first endpoint. In IPv6 the same decimal digits stand in fd00:ff::n,
+2001:db8:c::n and fd00:0:0:k::/127. Labels: `fairhop.role` (router, client, edge or backend), `fairhop.site` (a router
+without one is transit), `fairhop.asn` (all but backends), and on every node alike one
+`fairhop.service.NAME: VIP [VIP6] PROTOCOL/PORT... gre|ipip` per service.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import (
+    AddressValueError,
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
 
 from edge.datapath.model import Encap, Protocol
 from lab.topology.model import Endpoint, Node, Topology
@@ -18,6 +27,10 @@ from lab.topology.model import Endpoint, Node, Topology
 LINKS = IPv4Network("10.0.0.0/16")
 LOOPBACKS = IPv4Network("10.255.0.0/24")
 CLIENTS = IPv4Network("198.51.100.0/24")
+LINKS6 = IPv6Network("fd00::/48")
+LOOPBACKS6 = IPv6Network("fd00:ff::/112")
+CLIENTS6 = IPv6Network("2001:db8:c::/112")
+Vip = IPv4Address | IPv6Address
 MAX_NODES = 254
 MAX_LINKS = 256
 
@@ -44,13 +57,15 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """One end of a link: its address (a /31) and the interface, address and node at the other end."""
+    """One end of a link: its addresses (a /31, a /127) and the interface, addresses and node at the other end."""
 
     name: str
     address: IPv4Interface
+    address6: IPv6Interface
     peer: str
     peer_interface: str
     peer_address: IPv4Address
+    peer_address6: IPv6Address
     mtu: int
 
 
@@ -76,6 +91,16 @@ class NodePlan:
         return CLIENTS[self.number]
 
     @property
+    def loopback6(self) -> IPv6Address:
+        """The IPv6 loopback address of a router."""
+        return LOOPBACKS6[_same_digits(self.number)]
+
+    @property
+    def client_address6(self) -> IPv6Address:
+        """The IPv6 address that a client announces and uses."""
+        return CLIENTS6[_same_digits(self.number)]
+
+    @property
     def address(self) -> IPv4Address:
         """The address of the first interface: what an edge sends tunnels from and a backend receives them at."""
         return self.interfaces[0].address.ip
@@ -83,12 +108,18 @@ class NodePlan:
 
 @dataclass(frozen=True, slots=True)
 class ServicePlan:
-    """One VIP, its (protocol, port) pairs, and how packets travel to the pool of the same name."""
+    """One VIP, perhaps an IPv6 one too, (protocol, port) pairs, and how packets travel to the pool of the same name."""
 
     name: str
     vip: IPv4Address
+    vip6: IPv6Address | None
     ports: tuple[tuple[Protocol, int], ...]
     encap: Encap
+
+    @property
+    def vips(self) -> tuple[Vip, ...]:
+        """The VIPs that the service has."""
+        return (self.vip,) if self.vip6 is None else (self.vip, self.vip6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +131,19 @@ class LabPlan:
     services: tuple[ServicePlan, ...]
 
     @property
-    def vips(self) -> tuple[IPv4Address, ...]:
-        """Every VIP, ascending."""
+    def vips(self) -> tuple[Vip, ...]:
+        """Every VIP: the IPv4 ones ascending, then the IPv6 ones."""
+        return (*self.vips4, *self.vips6)
+
+    @property
+    def vips4(self) -> tuple[IPv4Address, ...]:
+        """Every IPv4 VIP, ascending."""
         return tuple(sorted(service.vip for service in self.services))
+
+    @property
+    def vips6(self) -> tuple[IPv6Address, ...]:
+        """Every IPv6 VIP, ascending."""
+        return tuple(sorted(service.vip6 for service in self.services if service.vip6))
 
     def having(self, role: Role, site: str | None = None) -> tuple[NodePlan, ...]:
         """The nodes of a role, of one site unless `site` is None."""
@@ -142,9 +183,26 @@ def _size_problems(topology: Topology) -> Iterator[str]:
 def _interfaces(topology: Topology) -> Iterator[tuple[Endpoint, Interface]]:
     for number, link in enumerate(topology.links):
         network = IPv4Network((int(LINKS.network_address) + 256 * number, 31))
+        network6 = IPv6Network((int(LINKS6.network_address) + (_same_digits(number) << 64), 127))
         for mine, end, other in ((0, link.a, link.b), (1, link.b, link.a)):
-            address = IPv4Interface((network[mine], 31))
-            yield end, Interface(end.interface, address, other.node, other.interface, network[1 - mine], link.mtu)
+            yield (
+                end,
+                Interface(
+                    name=end.interface,
+                    address=IPv4Interface((network[mine], 31)),
+                    address6=IPv6Interface((network6[mine], 127)),
+                    peer=other.node,
+                    peer_interface=other.interface,
+                    peer_address=network[1 - mine],
+                    peer_address6=network6[1 - mine],
+                    mtu=link.mtu,
+                ),
+            )
+
+
+def _same_digits(number: int) -> int:
+    """The number that reads in hexadecimal as `number` does in decimal: addresses of both families look alike."""
+    return int(str(number), 16)
 
 
 def _node(number: int, node: Node, interfaces: list[Interface], problems: list[str]) -> NodePlan | None:
@@ -178,18 +236,20 @@ def _services(topology: Topology, problems: list[str]) -> tuple[ServicePlan, ...
 
 def _service(name: str, text: str, problems: list[str]) -> ServicePlan | None:
     vip, *ports, encap = text.split() if len(text.split()) > 2 else ("", "", "")
+    vip6 = ports.pop(0) if ":" in ports[0] else None
     pairs = [_PORT.fullmatch(port) for port in ports]
     try:
         return ServicePlan(
             name,
             IPv4Address(vip),
+            None if vip6 is None else IPv6Address(vip6),
             tuple((Protocol[match[1].upper()], _port_number(match[2])) for match in pairs if match),
-            Encap[encap.upper() if all(pairs) else ""],
+            Encap[encap.upper() if pairs and all(pairs) else ""],
         )
     except (AddressValueError, KeyError, ValueError):
         problems.append(
-            f"label {_SERVICE_LABEL}{name} is '{text}': expected a VIP, ports and an encapsulation, "
-            "such as '203.0.113.10 tcp/80 gre'"
+            f"label {_SERVICE_LABEL}{name} is '{text}': expected a VIP, perhaps one of IPv6, ports and an "
+            "encapsulation, such as '203.0.113.10 2001:db8:1::10 tcp/80 gre'"
         )
         return None
 
@@ -230,13 +290,14 @@ def _link_problems(lab: LabPlan) -> Iterator[str]:
 
 
 def _vip_problems(lab: LabPlan) -> Iterator[str]:
-    owners: dict[IPv4Address, str] = {}
+    owners: dict[Vip, str] = {}
     for service in lab.services:
-        first = owners.setdefault(service.vip, service.name)
-        if first != service.name:
-            yield f"service {service.name}: VIP {service.vip} is already that of service {first}"
-        for taken in (LINKS, LOOPBACKS, CLIENTS):
-            if service.vip in taken:
-                yield f"service {service.name}: VIP {service.vip} lies in {taken}, which the lab uses itself"
+        for vip in service.vips:
+            first = owners.setdefault(vip, service.name)
+            if first != service.name:
+                yield f"service {service.name}: VIP {vip} is already that of service {first}"
+            for taken in (LINKS, LOOPBACKS, CLIENTS, LINKS6, LOOPBACKS6, CLIENTS6):
+                if vip in taken:
+                    yield f"service {service.name}: VIP {vip} lies in {taken}, which the lab uses itself"
         if len(set(service.ports)) != len(service.ports):
             yield f"service {service.name} names a port twice"

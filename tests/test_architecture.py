@@ -24,7 +24,7 @@ CORES_BY_PACKAGE = {
     "lab/netns": "spec",
     "lab/observe": "check fib rtnetlink taps tunnel",
     "lab/observe/flowtap": "flows",
-    "lab/render": "frr host lab_files",
+    "lab/render": "frr frr_policy host lab_files",
     "lab/topology": "envsubst graph inherit keys links model parse",
     "lab/traffic": "facts flow http_reply ledger plan",
 }

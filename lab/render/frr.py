@@ -8,12 +8,14 @@ How a site's router chooses for a VIP, most wanted first:
 So a drain makes before it breaks, and no two routers point at each other while it spreads: 4 is last because the
 neighbour's stale plain path would otherwise beat 3. Transit has one best path and no ECMP: were it to balance a VIP
 over both sites, half of what a drained site sends it would come straight back.
+The sessions run over IPv4 and carry both families. Each family has prefix lists and route maps of its own, as FRR
+matches the two by different words; those of IPv6 end in 6.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
-from lab.addressing import CLIENTS, LINKS, LOOPBACKS, Interface, LabPlan, NodePlan, Role
+from lab.addressing import Interface, LabPlan, NodePlan, Role
+from lab.render.frr_policy import NOTHING, TO_ALL, Session, client_policies, for_both, prefix_lists, router_policies
 
 MAX_PATHS = 16
 SPARE_PREFIXES = 8  # an edge that announces more than this beyond the VIPs loses its session for a minute
@@ -54,114 +56,38 @@ _PEER = """\
  neighbor {address} description {name}
 """
 
-# Only an edge's own VIPs, only as its own, from itself; of its communities only GRACEFUL_SHUTDOWN goes further.
-_FROM_EDGE = """\
-bgp as-path access-list EDGE seq 5 permit ^{asn}(_{asn})*$
-bgp as-path access-list FROM-OWN-EDGES seq 5 permit _{asn}$
-bgp community-list expanded FOREIGN seq 5 deny graceful-shutdown
-bgp community-list expanded FOREIGN seq 10 permit .*
-route-map FROM-EDGE permit 10
- match as-path EDGE
- match ip address prefix-list VIPS
- set ip next-hop peer-address
- set comm-list FOREIGN delete
-exit
-route-map FROM-CORE deny 10
- match as-path FROM-OWN-EDGES
-exit
-"""
-
-_FROM_CORE = """\
-route-map FROM-CORE permit 20
- match ip address prefix-list ROUTED
-exit
-"""
-
-_FROM_SIBLING = """\
-route-map FROM-SIBLING permit 10
- match ip address prefix-list VIPS
- set local-preference 0
-exit
-route-map FROM-SIBLING permit 20
- match ip address prefix-list ROUTED
-exit
-"""
-
-_FROM_CLIENT = """\
-bgp as-path access-list CLIENT-{name} seq 5 permit ^{asn}$
-ip prefix-list CLIENT-{name} seq 5 permit {address}/32
-route-map FROM-CLIENT-{name} permit 10
- match as-path CLIENT-{name}
- match ip address prefix-list CLIENT-{name}
-exit
-"""
-
-_CONNECTED = """\
-route-map CONNECTED permit 10
- match ip address prefix-list UNDERLAY
-exit
-"""
-
-_TO_ALL = """\
-route-map ROUTED permit 10
- match ip address prefix-list ROUTED
-exit
-route-map NOTHING deny 10
-exit
-"""
-
-# A client speaks from the address it announces, whatever link the packet leaves by.
-_CLIENT = """\
-ip prefix-list OWN seq 5 permit {address}/32
-route-map OWN permit 10
- match ip address prefix-list OWN
-exit
-route-map SOURCE permit 10
- set src {address}
-exit
-ip protocol bgp route-map SOURCE
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class _Session:
-    group: str
-    interface: Interface
-    peer: NodePlan
-    inbound: str
-    outbound: str
-
 
 def frr_conf(lab: LabPlan, node: NodePlan) -> str:
     """The whole frr.conf of a router or a client; `vtysh -b` reads it into zebra and bgpd."""
     sessions = [session for session in (_session(node, *pair) for pair in lab.neighbours(node)) if session]
-    policies = _client_policies(node) if node.role is Role.CLIENT else _router_policies(sessions)
+    policies = client_policies(node) if node.role is Role.CLIENT else router_policies(sessions)
     sections = [
         _HEAD.format(name=node.name, lab=lab.name),
-        _prefix_lists(lab),
+        prefix_lists(lab),
         *policies,
-        _TO_ALL,
+        *for_both(TO_ALL),
+        NOTHING,
         _bgp(lab, node, sessions),
     ]
     return "!\n".join(sections)
 
 
-def _session(node: NodePlan, interface: Interface, peer: NodePlan) -> _Session | None:
+def _session(node: NodePlan, interface: Interface, peer: NodePlan) -> Session | None:
     """How `node` treats the neighbour on one of its interfaces; None for a backend, which speaks no BGP."""
     match (node.role, peer.role):
         case (Role.CLIENT, _):
-            return _Session("ROUTER", interface, peer, "ROUTED", "OWN")
+            return Session("ROUTER", interface, peer, "ROUTED", "OWN")
         case (_, Role.BACKEND):
             return None
         case (_, Role.EDGE):
-            return _Session("EDGE", interface, peer, "FROM-EDGE", "NOTHING")
+            return Session("EDGE", interface, peer, "FROM-EDGE", "NOTHING")
         case (_, Role.CLIENT):
-            return _Session("CLIENT", interface, peer, f"FROM-CLIENT-{peer.name}", "ROUTED")
+            return Session("CLIENT", interface, peer, f"FROM-CLIENT-{peer.name}", "ROUTED")
     group = "SIBLING" if node.site and node.site == peer.site else "CORE"
-    return _Session(group, interface, peer, f"FROM-{group}", "ROUTED")
+    return Session(group, interface, peer, f"FROM-{group}", "ROUTED")
 
 
-def _bgp(lab: LabPlan, node: NodePlan, sessions: Iterable[_Session]) -> str:
+def _bgp(lab: LabPlan, node: NodePlan, sessions: Iterable[Session]) -> str:
     """The `router bgp` block. A transit router (no site) chooses one path, the same one each time."""
     transit = node.role is Role.ROUTER and not node.site
     bestpath = "compare-routerid" if transit else "as-path multipath-relax"
@@ -172,56 +98,31 @@ def _bgp(lab: LabPlan, node: NodePlan, sessions: Iterable[_Session]) -> str:
         lines.append(_PEER.format(address=address, asn=one.peer.asn, group=one.group, name=one.peer.name))
         if one.peer.role is Role.EDGE or node.number < one.peer.number:  # one side calls: no collisions at the start
             lines.append(f" neighbor {address} passive\n")
-    lines.append(" !\n address-family ipv4 unicast\n")
-    origin = (
-        f"network {node.client_address}/32"
-        if node.role is Role.CLIENT
-        else "redistribute connected route-map CONNECTED"
-    )
-    lines.append(f"  {origin}\n  maximum-paths {1 if transit else MAX_PATHS}\n")
-    lines += [f"  {line}\n" for one in sessions for line in _session_policy(lab, one)]
-    return "".join(lines) + " exit-address-family\nexit\n"
+    for own, six, vips in ((node.client_address, "", lab.vips4), (node.client_address6, "6", lab.vips6)):
+        lines.append(f" !\n address-family ipv{own.version} unicast\n")
+        connected = f"redistribute connected route-map CONNECTED{six}"
+        origin = f"network {own}/{own.max_prefixlen}" if node.role is Role.CLIENT else connected
+        lines.append(f"  {origin}\n  maximum-paths {1 if transit else MAX_PATHS}\n")
+        lines += [f"  {line}\n" for one in sessions for line in _session_policy(one, six, len(vips))]
+        lines.append(" exit-address-family\n")
+    return "".join(lines) + "exit\n"
 
 
-def _groups(sessions: Iterable[_Session]) -> dict[str, None]:
+def _groups(sessions: Iterable[Session]) -> dict[str, None]:
     return dict.fromkeys(session.group for session in sessions)
 
 
-def _session_policy(lab: LabPlan, session: _Session) -> Iterator[str]:
+def _session_policy(session: Session, six: str, vips: int) -> Iterator[str]:
     peer = f"neighbor {session.interface.peer_address}"
-    yield f"{peer} route-map {session.inbound} in"
-    yield f"{peer} route-map {session.outbound} out"
+    inbound, outbound = f"{session.inbound}{six}", f"{session.outbound}{six}"
+    if session.peer.role is Role.EDGE:
+        inbound, outbound = f"{inbound}-{session.peer.name}" if six else inbound, session.outbound
+    if six:
+        yield f"{peer} activate"  # FRR does so by itself for IPv4
+    yield f"{peer} route-map {inbound} in"
+    yield f"{peer} route-map {outbound} out"
     if session.peer.role is Role.EDGE:
         # `force` (with the kept input) counts what the policy refuses too: an edge that announces the world is cut off
         # at its next announcement that passes; without it, never.
         yield f"{peer} soft-reconfiguration inbound"
-        yield f"{peer} maximum-prefix {len(lab.vips) + SPARE_PREFIXES} 80 restart 1 force"
-
-
-def _prefix_lists(lab: LabPlan) -> str:
-    underlay = [f"{LINKS} ge 31 le 31", f"{LOOPBACKS} ge 32"]
-    vips = [f"{vip}/32" for vip in lab.vips]
-    lists = {"VIPS": vips, "UNDERLAY": underlay, "ROUTED": [*vips, *underlay, f"{CLIENTS} ge 32"]}
-    return "".join(
-        f"ip prefix-list {name} seq {5 * number} permit {entry}\n"
-        for name, entries in lists.items()
-        for number, entry in enumerate(entries, 1)
-    )
-
-
-def _router_policies(sessions: Iterable[_Session]) -> Iterator[str]:
-    peers = [session.peer for session in sessions]
-    groups = _groups(sessions)
-    for asn in dict.fromkeys(peer.asn for peer in peers if peer.role is Role.EDGE):
-        yield _FROM_EDGE.format(asn=asn)
-    if "CORE" in groups:
-        yield _FROM_CORE
-    if "SIBLING" in groups:
-        yield _FROM_SIBLING
-    for name, client in {peer.name: peer for peer in peers if peer.role is Role.CLIENT}.items():
-        yield _FROM_CLIENT.format(name=name, asn=client.asn, address=client.client_address)
-    yield _CONNECTED
-
-
-def _client_policies(node: NodePlan) -> Iterator[str]:
-    yield _CLIENT.format(address=node.client_address)
+        yield f"{peer} maximum-prefix {vips + SPARE_PREFIXES} 80 restart 1 force"

@@ -1,19 +1,19 @@
 """The files of edges and backends: fairhop.yaml, backend.yaml, nginx.conf."""
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address
 from typing import Any
 
 import yaml
 
 from edge.datapath.model import Protocol
-from lab.addressing import LabPlan, NodePlan, Role, ServicePlan
+from lab.addressing import LabPlan, NodePlan, Role, ServicePlan, Vip
 
 # Equal on every node of the lab; not the product's default, so that nobody relies on one.
 SEED = 2718281828
 TABLE_SIZE = 65537
 HOLD_TIME = 3  # seconds, the least that BGP allows
-ADVMSS = 1420  # bytes: 1500 less the tunnel (24 for GRE) leaves room for options
+ADVMSS = 1420  # bytes: 1500 less the tunnel (24 for GRE), IPv4 (20) and TCP (20) leaves 1436
+ADVMSS6 = 1400  # the same with IPv6 (40) leaves 1416
 ECHO_PORT = 7000
 HTTP_PORT = 80
 
@@ -44,6 +44,7 @@ http {{
 
     server {{
         listen {port} backlog=4096;
+        listen [::]:{port} backlog=4096 ipv6only=on;
 
         location = /healthz {{
             return 200 "ok\\n";
@@ -100,7 +101,7 @@ def backend_yaml(lab: LabPlan, node: NodePlan) -> str:
             "name": node.name,
             "interface": node.interfaces[0].name,
             "address": str(node.address),
-            "vips": _texts(lab.vips),
+            "vips": [str(vip) for vip in lab.vips],
             "edges": [f"{edge.address}/32" for edge in lab.having(Role.EDGE, node.site)],
             "encaps": sorted({service.encap.name.lower() for service in lab.services}),
             "pin": "/run/bpf/fairhop-backend",
@@ -122,24 +123,25 @@ def _document(lab: LabPlan, node: NodePlan, value: dict[str, Any]) -> str:
     return head + yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=110)
 
 
-def _texts(addresses: Iterable[IPv4Address]) -> list[str]:
-    return [str(address) for address in sorted(addresses)]
-
-
 def _infrastructure(lab: LabPlan) -> list[str]:
     """Addresses that no client has. Routers are left out: their ICMP errors to a VIP must get through."""
     nodes = (*lab.having(Role.EDGE), *lab.having(Role.BACKEND))
-    return _texts(interface.address.ip for node in nodes for interface in node.interfaces)
+    interfaces = [interface for node in nodes for interface in node.interfaces]
+    addresses: list[Vip] = sorted(interface.address.ip for interface in interfaces)
+    if lab.vips6:
+        addresses += sorted(interface.address6.ip for interface in interfaces)
+    return [str(address) for address in addresses]
 
 
 def _peer(lab: LabPlan, node: NodePlan, index: int) -> dict[str, Any]:
     interface = node.interfaces[index]
-    return {
+    peer = {
         "name": interface.peer,
         "address": str(interface.peer_address),
         "asn": lab.nodes[interface.peer].asn,
         "local_address": str(interface.address.ip),
     }
+    return peer | {"local_address6": str(interface.address6.ip)} if lab.vips6 else peer
 
 
 def _pool(lab: LabPlan, node: NodePlan, service: ServicePlan) -> dict[str, Any]:
@@ -165,4 +167,5 @@ def _service(service: ServicePlan) -> Iterable[dict[str, Any]]:
     for protocol, port in service.ports:
         kind = protocol.name.lower()
         name = service.name if len(service.ports) == 1 else f"{service.name}-{kind}-{port}"
-        yield {"name": name, "vips": [str(service.vip)], "protocol": kind, "port": port, "pool": service.name}
+        vips = [str(vip) for vip in service.vips]
+        yield {"name": name, "vips": vips, "protocol": kind, "port": port, "pool": service.name}

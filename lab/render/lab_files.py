@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from lab.addressing import LabPlan, NodePlan, Role
+from lab.addressing import LabPlan, NodePlan, Role, Vip
 from lab.render.frr import frr_conf
-from lab.render.host import ADVMSS, backend_yaml, fairhop_yaml, nginx_conf
+from lab.render.host import ADVMSS, ADVMSS6, backend_yaml, fairhop_yaml, nginx_conf
 
 # Interfaces towards these get an XDP_PASS program: a veth drops the frames that its peer sends by XDP_TX without one.
 _NATIVE_XDP = (Role.EDGE, Role.BACKEND)
+
+_NO_DAD = {4: "", 6: " nodad"}  # an address that is still being looked for twice serves nobody
 
 Renderer = Callable[[LabPlan, NodePlan], str]
 
@@ -33,22 +35,37 @@ def xdp_pass(lab: LabPlan, node: NodePlan) -> str:
 
 def _addresses(lab: LabPlan, node: NodePlan) -> Iterator[str]:
     yield "link set dev lo up"
-    on_lo = {Role.ROUTER: (node.router_id,), Role.CLIENT: (node.client_address,), Role.BACKEND: lab.vips, Role.EDGE: ()}
-    for address in on_lo[node.role]:
-        yield f"address replace {address}/32 dev lo"
+    for address in _on_lo(lab, node):
+        yield f"address replace {address}/{address.max_prefixlen} dev lo{_NO_DAD[address.version]}"
     for interface in node.interfaces:
         yield f"address replace {interface.address} dev {interface.name}"
         yield f"link set dev {interface.name} up"
+        yield f"address replace {interface.address6} dev {interface.name}{_NO_DAD[6]}"
+
+
+def _on_lo(lab: LabPlan, node: NodePlan) -> tuple[Vip, ...]:
+    match node.role:
+        case Role.ROUTER:
+            return (node.router_id, node.loopback6)
+        case Role.CLIENT:
+            return (node.client_address, node.client_address6)
+        case Role.BACKEND:
+            return lab.vips
+    return ()
 
 
 def _default_route(node: NodePlan) -> Iterator[str]:
     """Routers and clients learn theirs; an edge balances over its routers; a backend has one and clamps the MSS."""
-    hops = "".join(f" nexthop via {one.peer_address} dev {one.name}" for one in node.interfaces)
     if node.role is Role.EDGE:
-        yield f"route replace default{hops}"
+        for anywhere, hops in (
+            ("default", [(one.peer_address, one.name) for one in node.interfaces]),
+            ("::/0", [(one.peer_address6, one.name) for one in node.interfaces]),
+        ):
+            yield f"route replace {anywhere}" + "".join(f" nexthop via {via} dev {name}" for via, name in hops)
     elif node.role is Role.BACKEND:
         only = node.interfaces[0]
         yield f"route replace default via {only.peer_address} dev {only.name} advmss {ADVMSS}"
+        yield f"route replace ::/0 via {only.peer_address6} dev {only.name} advmss {ADVMSS6}"
 
 
 _FILES: Mapping[Role, Mapping[str, Renderer]] = {

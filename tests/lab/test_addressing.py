@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +14,7 @@ from lab.render.lab_files import render
 from lab.topology.model import Endpoint, Link, Node, Topology
 from tests.lab.two_site import two_site, two_site_plan
 
-SERVICE = {"fairhop.service.web": "203.0.113.10 tcp/80 gre"}
+SERVICE = {"fairhop.service.web": "203.0.113.10 2001:db8:1::10 tcp/80 gre"}
 
 
 def node(name: str, **labels: object) -> Node:
@@ -69,9 +69,31 @@ def test_no_address_stands_twice_and_both_ends_of_a_link_agree(topology: Topolog
         assert interface.peer_address == other.address.ip != interface.address.ip
         assert interface.address.network == other.address.network
         assert interface.address.network.prefixlen == 31
-    taken = [i.address.ip for _, i in ends.values()] + [one.router_id for one in lab.nodes.values()]
-    taken += [one.client_address for one in lab.nodes.values()] + [*lab.vips]
+        assert interface.peer_address6 == other.address6.ip != interface.address6.ip
+        assert interface.address6.network == other.address6.network
+        assert interface.address6.network.prefixlen == 127
+    nodes = lab.nodes.values()
+    taken = [*lab.vips, *(a for _, i in ends.values() for a in (i.address.ip, i.address6.ip))]
+    taken += [a for one in nodes for a in (one.router_id, one.loopback6, one.client_address, one.client_address6)]
     assert len(set(taken)) == len(taken)
+
+
+def digits(address: object) -> list[str]:
+    """The last two parts of an address as they are written; an empty one of IPv6 is 0."""
+    parts = str(address).replace("::", ":").split(":") if ":" in str(address) else str(address).split(".")
+    return [part or "0" for part in parts[-2:]]
+
+
+@settings(deadline=None)
+@given(labs())
+def test_both_families_show_the_same_digits(topology: Topology) -> None:
+    lab = plan(topology)
+    for one in lab.nodes.values():
+        assert digits(one.router_id)[1] == digits(one.loopback6)[1]
+        assert digits(one.client_address)[1] == digits(one.client_address6)[1]
+        for interface in one.interfaces:
+            if digits(interface.address.ip)[0] != "0":  # link 0 is fd00::, with no digits to compare
+                assert digits(interface.address.ip) == digits(interface.address6.ip)
 
 
 @settings(deadline=None, max_examples=50)
@@ -95,15 +117,28 @@ def test_the_shipped_lab_is_numbered_by_its_order() -> None:
     lab = two_site_plan()
     edge, client = lab.nodes["a-e1"], lab.nodes["client-b"]
     assert (edge.number, str(edge.router_id), edge.asn, str(edge.address)) == (6, "10.255.0.6", 65110, "10.0.5.1")
-    assert [(i.name, i.peer, str(i.peer_address)) for i in edge.interfaces] == [
-        ("eth1", "a-r1", "10.0.5.0"),
-        ("eth2", "a-r2", "10.0.6.0"),
+    assert [(i.name, i.peer, str(i.peer_address), str(i.peer_address6)) for i in edge.interfaces] == [
+        ("eth1", "a-r1", "10.0.5.0", "fd00:0:0:5::"),
+        ("eth2", "a-r2", "10.0.6.0", "fd00:0:0:6::"),
     ]
     assert (str(client.client_address), client.asn, client.site) == ("198.51.100.17", 65302, "b")
-    assert lab.services == (
-        ServicePlan("web", IPv4Address("203.0.113.10"), ((Protocol.TCP, 80),), Encap.GRE),
-        ServicePlan("echo", IPv4Address("203.0.113.11"), ((Protocol.TCP, 7000), (Protocol.UDP, 7000)), Encap.IPIP),
+    assert (str(client.client_address6), str(edge.loopback6)) == ("2001:db8:c::17", "fd00:ff::6")
+    web, echo = (
+        [(IPv4Address(f"203.0.113.{n}"), vip6) for vip6 in (None, IPv6Address(f"2001:db8:1::{n}"))] for n in (10, 11)
     )
+    named = {service.name: service for service in lab.services}
+    assert (named["web"].vip, named["web"].vip6) in web
+    assert (named["echo"].vip, named["echo"].vip6) in echo
+    assert (named["web"].ports, named["web"].encap) == (((Protocol.TCP, 80),), Encap.GRE)
+    assert (named["echo"].ports, named["echo"].encap) == (((Protocol.TCP, 7000), (Protocol.UDP, 7000)), Encap.IPIP)
+
+
+def test_a_service_may_have_a_vip_in_each_family() -> None:
+    lab = plan(all_say("203.0.113.10 2001:db8:1::10 tcp/80 udp/443 gre")(two_site()))
+    vip, vip6 = IPv4Address("203.0.113.10"), IPv6Address("2001:db8:1::10")
+    ports = ((Protocol.TCP, 80), (Protocol.UDP, 443))
+    assert lab.services == (ServicePlan("web", vip, vip6, ports, Encap.GRE),)
+    assert (lab.vips, lab.vips4, lab.vips6) == ((vip, vip6), (vip,), (vip6,))
 
 
 def relabelled(name: str, **labels: str | None) -> Callable[[Topology], Topology]:
@@ -146,7 +181,9 @@ def without_first_link(topology: Topology) -> Topology:
     return replace(topology, links=topology.links[1:])
 
 
-SERVICE_SHAPE = "expected a VIP, ports and an encapsulation, such as '203.0.113.10 tcp/80 gre'"
+SERVICE_SHAPE = (
+    "expected a VIP, perhaps one of IPv6, ports and an encapsulation, such as '203.0.113.10 2001:db8:1::10 tcp/80 gre'"
+)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +219,18 @@ SERVICE_SHAPE = "expected a VIP, ports and an encapsulation, such as '203.0.113.
         (
             all_say("203.0.113.10 tcp/80 geneve"),
             f"label fairhop.service.web is '203.0.113.10 tcp/80 geneve': {SERVICE_SHAPE}",
+        ),
+        (
+            all_say("203.0.113.10 2001:db8::g tcp/80 gre"),
+            f"label fairhop.service.web is '203.0.113.10 2001:db8::g tcp/80 gre': {SERVICE_SHAPE}",
+        ),
+        (
+            all_say("203.0.113.10 2001:db8:1::10 gre"),
+            f"label fairhop.service.web is '203.0.113.10 2001:db8:1::10 gre': {SERVICE_SHAPE}",
+        ),
+        (
+            all_say("203.0.113.10 2001:db8:c::1 tcp/80 gre"),
+            "service web: VIP 2001:db8:c::1 lies in 2001:db8:c::/112, which the lab uses itself",
         ),
         (all_say("203.0.113.10 tcp/80 tcp/80 gre"), "service web names a port twice"),
         (

@@ -70,7 +70,9 @@ def test_only_routers_forward_and_all_hash_by_ports() -> None:
     wanted = {node.name: "1" if node.role is Role.ROUTER else "0" for node in two_site_plan().nodes.values()}
     nodes = two_site().nodes
     assert {name: node.sysctls["net.ipv4.ip_forward"] for name, node in nodes.items()} == wanted
-    assert {node.sysctls["net.ipv4.fib_multipath_hash_policy"] for node in nodes.values()} == {"1"}
+    assert {name: node.sysctls["net.ipv6.conf.all.forwarding"] for name, node in nodes.items()} == wanted
+    for family in ("ipv4", "ipv6"):
+        assert {node.sysctls[f"net.{family}.fib_multipath_hash_policy"] for node in nodes.values()} == {"1"}
     assert {link.mtu for link in two_site().links} == {1500}
 
 
@@ -78,7 +80,7 @@ def test_only_routers_forward_and_all_hash_by_ports() -> None:
 def test_fairhop_yaml_is_one_that_the_daemon_accepts(edge: NodePlan) -> None:
     found = config.load(file_of(edge, "fairhop.yaml"), "fairhop.yaml")
     assert found.node == edge.name
-    assert found.vips == frozenset(two_site_plan().vips)
+    assert set(found.vips) == set(two_site_plan().vips)
     assert [(peer.name, peer.asn, peer.local_address) for peer in found.announcer.peers] == [
         (interface.peer, two_site_plan().nodes[interface.peer].asn, interface.address.ip)
         for interface in edge.interfaces
@@ -111,8 +113,10 @@ def test_a_backend_lets_in_exactly_the_tunnels_of_its_sites_edges(backend: NodeP
     ]
     assert read["edges"] == sources
     assert read["address"] == str(backend.address)
-    assert read["advmss"] == int(re.findall(r"^route .* advmss (\d+)$", file_of(backend, "net.batch"), re.M)[0])
-    assert read["advmss"] + 20 + 20 + 24 <= backend.interfaces[0].mtu, "IP, TCP and GRE over IP must fit the link"
+    advmss, advmss6 = map(int, re.findall(r"^route .* advmss (\d+)$", file_of(backend, "net.batch"), re.M))
+    assert read["advmss"] == advmss
+    for mss, header in ((advmss, 20), (advmss6, 40)):
+        assert mss + 20 + header + 24 <= backend.interfaces[0].mtu, "IP, TCP and GRE over IP must fit the link"
     assert f"add_header X-Backend {backend.name} always;" in file_of(backend, "nginx.conf")
 
 
@@ -131,8 +135,11 @@ def test_every_session_has_both_ends_and_a_policy_each_way(node: NodePlan) -> No
     speakers = {i.peer_address for i, other in two_site_plan().neighbours(node) if other.role is not Role.BACKEND}
     assert peers == {str(address) for address in speakers}
     for peer in peers:
-        assert re.search(rf"^  neighbor {peer} route-map \S+ in$", text, re.M)
-        assert re.search(rf"^  neighbor {peer} route-map \S+ out$", text, re.M)
+        for family in ("ipv4", "ipv6"):
+            block = text[text.index(f" address-family {family} unicast\n") :].partition(" exit-address-family")[0]
+            assert re.search(rf"^  neighbor {peer} route-map \S+ in$", block, re.M)
+            assert re.search(rf"^  neighbor {peer} route-map \S+ out$", block, re.M)
+            assert (f"  neighbor {peer} activate\n" in block) == (family == "ipv6")
     used = set(re.findall(r"route-map (\S+)(?: in| out)?$", text, re.M))
     defined = set(re.findall(r"^route-map (\S+) (?:permit|deny) \d+$", text, re.M))
     assert used <= defined
@@ -166,20 +173,26 @@ def sessions(node: NodePlan) -> Iterator[tuple[str, str, bool]]:
 @pytest.mark.parametrize("router", [router for router in ROUTERS if router.site], ids=named)
 def test_a_site_router_takes_vips_alone_from_edges_and_tells_them_nothing(router: NodePlan) -> None:
     text = file_of(router, "frr.conf")
-    vips = [f"ip prefix-list VIPS seq {5 * n} permit {vip}/32" for n, vip in enumerate(two_site_plan().vips, 1)]
+    vips = [f"ip prefix-list VIPS seq {5 * n} permit {vip}/32" for n, vip in enumerate(two_site_plan().vips4, 1)]
     assert re.findall(r"^ip prefix-list VIPS .*$", text, re.M) == vips
+    vips = [f"ipv6 prefix-list VIPS6 seq {5 * n} permit {vip}/128" for n, vip in enumerate(two_site_plan().vips6, 1)]
+    assert re.findall(r"^ipv6 prefix-list VIPS6 .*$", text, re.M) == vips
     site_edges = [(i, peer) for i, peer in two_site_plan().neighbours(router) if peer.role is Role.EDGE]
     assert len(site_edges) == 2
-    for interface, _ in site_edges:
+    for interface, edge in site_edges:
         assert f"  neighbor {interface.peer_address} route-map FROM-EDGE in\n" in text
-        assert f"  neighbor {interface.peer_address} route-map NOTHING out\n" in text
+        assert f"  neighbor {interface.peer_address} route-map FROM-EDGE6-{edge.name} in\n" in text
+        assert text.count(f"  neighbor {interface.peer_address} route-map NOTHING out\n") == 2
+        policy = text[text.index(f"route-map FROM-EDGE6-{edge.name} permit 10\n") :].partition("exit\n")[0]
+        assert f" set ipv6 next-hop global {interface.peer_address6}\n" in policy
+        assert " match ipv6 address prefix-list VIPS6\n" in policy
 
 
 def test_transit_has_one_exit_for_a_vip_and_site_routers_balance() -> None:
     """ECMP over both sites at transit would send a draining site's packets back to it."""
     for router in ROUTERS:
         paths = re.findall(r"^  maximum-paths (\d+)$", file_of(router, "frr.conf"), re.M)
-        assert paths == (["16"] if router.site else ["1"])
+        assert paths == (["16", "16"] if router.site else ["1", "1"]), "one for each family"
 
 
 def test_the_documented_addresses_are_the_planned_ones() -> None:

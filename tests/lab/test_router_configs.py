@@ -93,13 +93,14 @@ def test_ip_takes_every_line_twice_and_ends_up_as_planned(node: NodePlan, tmp_pa
         for _ in range(2):
             done = inside(name, "ip", "-force", "-batch", str(batch))
             assert (done.returncode, done.stderr) == (0, "")
-            outputs = [inside(name, "ip", *words).stdout for words in (["-4", "-o", "address"], ["route", "show"])]
+            asked = (["-o", "address"], ["route", "show"], ["-6", "route", "show", "default"])
+            outputs = [inside(name, "ip", *words).stdout for words in asked]
             seen.append([text.replace(" linkdown", "") for text in outputs])  # carrier comes a moment later
-        addresses, routes = seen[0]
+        addresses, routes, routes6 = seen[0]
         assert seen[0] == seen[1]
+    wanted = {Role.EDGE: 2, Role.BACKEND: 1}.get(node.role, 0)
     for interface in node.interfaces:
         assert f" {interface.address} " in addresses
-    hops = [
-        interface for interface in node.interfaces if f"via {interface.peer_address} dev {interface.name}" in routes
-    ]
-    assert len(hops) == {Role.EDGE: 2, Role.BACKEND: 1}.get(node.role, 0)
+        assert f" {interface.address6} " in addresses
+    assert len([i for i in node.interfaces if f"via {i.peer_address} dev {i.name}" in routes]) == wanted
+    assert len([i for i in node.interfaces if f"via {i.peer_address6} dev {i.name}" in routes6]) == wanted
