@@ -47,6 +47,14 @@ static __u64 settled = 0;
 static __u64 outer[(OUTER_SIZE + 7) / 8] = { 1, 2, 3, 4, 5 };
 static __u32 outer_sum = 0x1234;
 
+static __always_inline __u32 frame_size(struct xdp_md *ctx)
+{
+	__u64 size = (void *)(long)ctx->data_end - (void *)(long)ctx->data;
+
+	barrier_var(size); /* or clang computes with a pointer in 32 bits, which the verifier refuses */
+	return size;
+}
+
 static __always_inline __u32 fold(__u32 sum)
 {
 	sum = (sum & 0xffff) + (sum >> 16);
@@ -85,7 +93,7 @@ static __always_inline void write_flow(void *frame, __u32 n)
 SEC("xdp")
 int drive(struct xdp_md *ctx)
 {
-	int grown = (int)(ctx->data_end - ctx->data) - (int)frame_length;
+	int grown = (int)frame_size(ctx) - (int)frame_length;
 	void *frame, *end;
 	__u64 *words;
 
@@ -138,7 +146,7 @@ int grow_twice(struct xdp_md *ctx)
 SEC("xdp")
 int bare(struct xdp_md *ctx)
 {
-	__u32 length = ctx->data_end - ctx->data;
+	__u32 length = frame_size(ctx);
 	__u64 *words;
 	void *frame;
 

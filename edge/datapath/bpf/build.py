@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,12 +46,16 @@ def stale(directory: Path = HERE) -> list[Path]:
     return [s for s in sources(directory) if not object_of(s).exists() or object_of(s).stat().st_mtime_ns < newest]
 
 
-def build(directory: Path = HERE, *, force: bool = False) -> list[Path]:
-    """Compile what is stale, or everything, and return the objects written. Raises `BuildError`."""
+def build(directory: Path = HERE, *, force: bool = False, clang: str = "") -> list[Path]:
+    """Compile what is stale, or everything, and return the objects written. Raises `BuildError`.
+
+    `clang` names the compiler; empty: the first of `CLANGS` that is installed.
+    """
     todo = sources(directory) if force else stale(directory)
     if not todo:
         return []
-    clang, strip = _tool(CLANGS), _tool(STRIPS)
+    clang = _tool([clang] if clang else CLANGS)
+    strip = _tool([clang.replace("clang", "llvm-strip"), *STRIPS])
     return [_compile(source, clang, strip) for source in todo]
 
 
@@ -79,7 +84,7 @@ def build_native(directory: Path = NATIVE, *, force: bool = False) -> list[Path]
 
 def _compile(source: Path, clang: str, strip: str) -> Path:
     # The triplet directory has asm/types.h, which `-target bpf` does not look for by itself.
-    include = _run((clang, "-print-multiarch"), source).strip() or "x86_64-linux-gnu"
+    include = sysconfig.get_config_var("MULTIARCH") or f"{platform.machine()}-linux-gnu"
     target = object_of(source)
     fresh = target.with_suffix(".new")
     flags = (*FLAGS, "-fdebug-compilation-dir=.", f"-I/usr/include/{include}")
@@ -89,11 +94,10 @@ def _compile(source: Path, clang: str, strip: str) -> Path:
     return target
 
 
-def _run(argv: Sequence[str], source: Path) -> str:
+def _run(argv: Sequence[str], source: Path) -> None:
     done = subprocess.run(argv, cwd=source.parent, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BuildError(f"{source.name}: {argv[0]} ended with {done.returncode}\n{done.stderr}")
-    return done.stdout
 
 
 def _tool(names: Sequence[str], remedy: str = "apt-get install clang-14 llvm-14 libbpf-dev") -> str:
