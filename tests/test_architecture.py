@@ -16,8 +16,9 @@ CORES_BY_PACKAGE = {
     "bgp": "exabgp_api exabgp_conf lease relay_core report rib route supervisor wire",
     "edge": "announce config config_rules decode health intent maglev node offline plan quiet status strictyaml why",
     "edge/backend": "config",
-    "edge/datapath": "abi checks decap_oracle encode hashing headers model netlink next_hop oracle oracle_icmp "
-    "perfecthash rtnetlink",
+    "edge/datapath": "abi addresses checks decap_oracle encode encode_backend encode_tables hashing headers model "
+    "netlink next_hop oracle oracle_addresses oracle_choice oracle_icmp oracle_icmp6 oracle_messages oracle_outer "
+    "oracle_quic outcome perfecthash perfecthash_wide rtnetlink",
     "lab": "addressing",
     "lab/bench": "cases figures world",
     "lab/job": "convergence scenario",

@@ -5,34 +5,54 @@ a `ForwarderState` instead of maps.
 """
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address
+from dataclasses import dataclass
+from typing import Protocol as Shape
 
-from edge.datapath import oracle_icmp
+from edge.datapath import oracle_icmp, oracle_icmp6
 from edge.datapath.abi import Note, Reason, Verdict
-from edge.datapath.encode import overhead_of
-from edge.datapath.hashing import FlowKey, flow_hash, slot_of
+from edge.datapath.addresses import network_of
+from edge.datapath.encode_backend import overhead_of
+from edge.datapath.hashing import FlowKey
 from edge.datapath.headers import (
-    ETHERNET,
-    ICMP,
     IPV4,
     TCP,
     TUNNELS,
     UDP,
-    Choice,
-    DroppedError,
-    Ipv4,
-    Outcome,
-    PassedError,
+    Ip,
     check_ipv4,
-    ipv4_header,
-    is_martian,
+    check_ipv6,
     read_link,
     word,
 )
-from edge.datapath.model import Backend, Encap, ForwarderState, Service
+from edge.datapath.model import ForwarderState, IpAddress, IpNetwork, Service, Vip
+from edge.datapath.oracle_addresses import Addresses
+from edge.datapath.oracle_choice import Choices
+from edge.datapath.oracle_messages import about_tunnels, icmp_of
+from edge.datapath.oracle_outer import tunnelled
+from edge.datapath.outcome import Choice, DroppedError, Outcome, PassedError
 
+__all__ = ["Blocking", "Choice", "Oracle", "Outcome", "judge"]
 _GUE_PORT = 6080
-_GRE_IPV4 = b"\0\0\x08\0"
+
+
+class Blocking(Shape):
+    """A block list: what it says of a source."""
+
+    def lookup(self, address: IpAddress) -> bool | None:
+        """None: not in the list. True: in it, for counting only (dry run). False: blocked."""
+
+
+@dataclass(slots=True)
+class _Packet:
+    """A packet for a VIP on its way through the rules, and what was noted so far."""
+
+    frame: bytes
+    at: int  # where IP begins: behind Ethernet and tags
+    ip: Ip
+    ifindex: int
+    vip: IpNetwork
+    within_rate: bool
+    notes: set[Note]
 
 
 def judge(
@@ -42,167 +62,187 @@ def judge(
     interfaces: Mapping[int, bytes] | None = None,
     *,
     within_rate: bool = True,
+    blocked: Blocking | None = None,
 ) -> Outcome:
     """Say what becomes of one frame. See `Oracle`, which is faster for many of them."""
-    return Oracle(state, interfaces).judge(frame, ingress_ifindex, within_rate=within_rate)
+    return Oracle(state, interfaces, blocked).judge(frame, ingress_ifindex, within_rate=within_rate)
 
 
 class Oracle:
     """Judges frames against one state.
 
     `interfaces` gives the MAC of each interface by ifindex, as for `encode`; without it, every frame that is neither
-    broadcast nor multicast counts as sent to us.
+    broadcast nor multicast counts as sent to us. `blocked` is asked where the state says `blocking`.
     """
 
-    def __init__(self, state: ForwarderState, interfaces: Mapping[int, bytes] | None = None) -> None:
+    def __init__(
+        self, state: ForwarderState, interfaces: Mapping[int, bytes] | None = None, blocked: Blocking | None = None
+    ) -> None:
         self._state = state
         self._interfaces = interfaces
-        self._vips = frozenset({s.vip for s in state.services} | state.echo_vips)
+        self._blocked = blocked if state.protection.blocking else None
         self._backends = {b.id: b for b in state.backends}
         self._backend_addresses = frozenset(b.address for b in state.backends)
-        self._never_clients = self._vips | state.infrastructure | self._backend_addresses
-        self._services = {(s.vip, int(s.protocol), s.port): s for s in state.services}
+        vips = {s.vip for s in state.services} | state.echo_vips
+        own = (state.outer_source, *((state.outer_source6,) if state.outer_source6 else ()))
+        machines = state.infrastructure | self._backend_addresses
+        self._addresses = Addresses(vips, machines, own, private=state.protection.drop_private)
+        self._echo_vips = frozenset(map(network_of, state.echo_vips))
+        self._choices = Choices(state)
 
     def judge(self, frame: bytes, ingress_ifindex: int, *, within_rate: bool = True) -> Outcome:
-        """Say what becomes of a frame. `within_rate` False: as when every rate limit is used up."""
+        """Say what becomes of a frame. `within_rate` False: as when every rate that is configured is used up."""
+        notes: set[Note] = set()
         try:
-            ip = read_link(frame)
-            if ip.destination not in self._vips:
-                raise PassedError(*self._tunnel_error(ip))
-            self._check_macs(frame, ingress_ifindex)
-            check_ipv4(ip)
-            self._check_source(ip.source)
-            if ip.protocol == ICMP and ip.payload[:1] == bytes((oracle_icmp.ECHO,)):
-                return self._echo(frame, ip, within_rate)
-            key = self._flow(ip)
-            service = self._service(ip, key)
-            return self._send(frame, ip, ingress_ifindex, self.choose(key, service), within_rate)
+            at, ip = read_link(frame, self._state.vlans)
+            vip = self._addresses.vip_of(ip.destination)
+            if vip is None:
+                raise PassedError(*about_tunnels(ip, self._state, self._backend_addresses))
+            return self._handle(_Packet(frame, at, ip, ingress_ifindex, vip, within_rate, notes))
         except DroppedError as drop:
-            return Outcome(Verdict.DROP, frame, drop.reason)
+            return Outcome(Verdict.DROP, frame, drop.reason, frozenset(notes))
         except PassedError as passed:
             return Outcome(Verdict.PASS, frame, notes=frozenset(passed.notes))
 
     def choose(self, key: FlowKey, service: Service) -> Choice:
         """The slot and the backend of a flow of this service; needs no packet."""
-        if service.port == 0:
-            key = FlowKey(key.client, key.client_port, 0, key.protocol)
-        number = flow_hash(key, self._state.seed)
-        slot = slot_of(number, self._state.table_size)
-        slots = self._state.pools[service.pool].slots
-        return Choice(service.id, key, number, slot, slots[slot] if slots else 0)
+        return self._choices.choose(key, service)
 
-    def find_service(self, vip: IPv4Address, protocol: int, port: int) -> Service | None:
-        """The service of an address, IP protocol number and port; one on port 0 takes what no other does."""
-        return self._services.get((vip, protocol, port)) or self._services.get((vip, protocol, 0))
+    def find_service(self, vip: Vip, protocol: int, port: int) -> Service | None:
+        """The service of a VIP, IP protocol number and port; one on port 0 takes what no other does."""
+        return self._choices.find(network_of(vip), protocol, port)
 
-    def _check_macs(self, frame: bytes, ifindex: int) -> None:
-        destination, source = frame[:6], frame[6:12]
+    def _handle(self, packet: _Packet) -> Outcome:
+        ip = packet.ip
+        if oracle_icmp6.is_discovery(ip):
+            raise PassedError
+        self._check_macs(packet)
+        self._default_deny(packet)
+        (check_ipv4 if ip.fixed == IPV4 else check_ipv6)(ip)
+        self._filter(packet)
+        if ip.is_icmp and ip.payload[:1] == bytes((icmp_of(ip).ECHO,)):
+            return self._echo(packet)
+        key = self._flow(ip)
+        service = self._service(packet, key.protocol, key.vip_port)
+        return self._send(packet, self._route(packet, key, service))
+
+    def _check_macs(self, packet: _Packet) -> None:
+        destination, source = packet.frame[:6], packet.frame[6:12]
         if destination == b"\xff" * 6:
             raise DroppedError(Reason.L2_BCAST)
         if destination[0] & 1:
             raise DroppedError(Reason.L2_MCAST)
-        if self._interfaces is not None and destination != self._interfaces.get(ifindex):
+        if self._interfaces is not None and destination != self._interfaces.get(packet.ifindex):
             raise PassedError(Note.OTHER_HOST)
         if source[0] & 1 or not any(source):
             raise DroppedError(Reason.L2_SRC)
 
-    def _check_source(self, source: IPv4Address) -> None:
-        if is_martian(source) or source in self._never_clients or source in self._state.outer_source:
-            raise DroppedError(Reason.MARTIAN)
+    def _default_deny(self, packet: _Packet) -> None:
+        """What a flood is made of ends here: before checksums, and whatever the length fields say."""
+        ip = packet.ip
+        ports = ip.raw[ip.fixed : ip.fixed + 8]
+        if ip.protocol in (TCP, UDP) and ip.header_length == ip.fixed and not ip.fragment and len(ports) == 8:
+            if not word(ports, 0) or not word(ports, 2):
+                raise DroppedError(Reason.PORT0)
+            self._service(packet, ip.protocol, word(ports, 2))
 
-    def _flow(self, ip: Ipv4) -> FlowKey:
+    def _filter(self, packet: _Packet) -> None:
+        source, protection = packet.ip.source, self._state.protection
+        if not self._addresses.is_client(source):
+            raise DroppedError(Reason.MARTIAN)
+        found = self._blocked.lookup(source) if self._blocked else None
+        if found is False:
+            raise DroppedError(Reason.BLOCKED)
+        if found:
+            packet.notes.add(Note.BLOCK_DRY_RUN)
+        if protection.per_source.per_second and not packet.within_rate:
+            raise DroppedError(Reason.SOURCE_LIMIT)
+        if protection.per_vip.per_second and not packet.within_rate:
+            raise DroppedError(Reason.VIP_LIMIT)
+
+    def _flow(self, ip: Ip) -> FlowKey:
         if ip.protocol in (TCP, UDP):
-            client_port, vip_port = _ports(ip)
-            key = FlowKey(ip.source, client_port, vip_port, ip.protocol)
-        elif ip.protocol == ICMP:
-            key = oracle_icmp.quoted_flow(ip, self._vips)
+            key = FlowKey(ip.source, *self._ports(ip), ip.protocol)
+        elif ip.is_icmp:
+            key = icmp_of(ip).quoted_flow(ip, self._addresses)
         else:
             raise DroppedError(Reason.NESTED if ip.protocol in TUNNELS else Reason.PROTO)
         if not key.client_port or not key.vip_port:
             raise DroppedError(Reason.PORT0)
         return key
 
-    def _service(self, ip: Ipv4, key: FlowKey) -> Service:
-        service = self.find_service(ip.destination, key.protocol, key.vip_port)
+    def _ports(self, ip: Ip) -> tuple[int, int]:
+        segment = ip.payload
+        if len(segment) < (20 if ip.protocol == TCP else 8):
+            raise DroppedError(Reason.TRUNC)
+        if ip.protocol == TCP and not 20 <= (segment[12] >> 4) * 4 <= len(segment):
+            raise DroppedError(Reason.L4)
+        if ip.protocol == UDP and not 8 <= word(segment, 4) <= len(segment):
+            raise DroppedError(Reason.LEN)
+        if ip.protocol == UDP and word(segment, 0) in self._state.protection.reflection_ports:
+            raise DroppedError(Reason.ACL)
+        return word(segment, 0), word(segment, 2)
+
+    def _service(self, packet: _Packet, protocol: int, port: int) -> Service:
+        service = self._choices.find(packet.vip, protocol, port)
         if service is None:
-            gue = ip.protocol == UDP and key.vip_port == _GUE_PORT
+            gue = packet.ip.protocol == UDP and port == _GUE_PORT
             raise DroppedError(Reason.NESTED if gue else Reason.NO_SERVICE)
         return service
 
-    def _send(self, frame: bytes, ip: Ipv4, ifindex: int, choice: Choice, within_rate: bool) -> Outcome:
-        backend = self._backends.get(choice.backend)
+    def _route(self, packet: _Packet, key: FlowKey, service: Service) -> Choice:
+        choice = self._choices.choose(key, service)
+        if service.quic and packet.ip.protocol == UDP:
+            choice, note = self._choices.by_connection_id(packet.ip.payload[8:], service, choice)
+            packet.notes |= {note} if note else set()
+        return choice
+
+    def _send(self, packet: _Packet, choice: Choice) -> Outcome:
+        ip, backend = packet.ip, self._backends.get(choice.backend)
         if backend is None:
-            return _dropped(frame, Reason.TABLE_CORRUPT if choice.backend else Reason.NO_BACKEND, choice)
+            return _dropped(packet, Reason.TABLE_CORRUPT if choice.backend else Reason.NO_BACKEND, choice)
         hop = backend.next_hop
         if hop is None:
-            return _dropped(frame, Reason.NEIGH, choice)
-        limit = self._state.mtu - overhead_of(backend.encap)
+            return _dropped(packet, Reason.NEIGH, choice)
+        if not hop.ifindex:
+            return Outcome(Verdict.PASS, packet.frame, notes=frozenset(packet.notes | {Note.LOCAL}), choice=choice)
+        limit = self._state.mtu - overhead_of(backend)
         if ip.length > limit:
-            return _too_big(frame, ip, limit, choice, within_rate)
-        is_error = ip.protocol == ICMP
-        if is_error and not within_rate:
-            return _dropped(frame, Reason.ICMP_LIMIT, choice)
+            return _too_big(packet, limit, choice)
+        if ip.is_icmp and not packet.within_rate:
+            return _dropped(packet, Reason.ICMP_LIMIT, choice)
         noted = {
             Note.TRIMMED: len(ip.raw) > ip.length,
-            Note.REDIRECTED: hop.ifindex != ifindex,
-            Note.ICMP_RELAYED: is_error,
-            Note.PTB_SMALL: is_error and oracle_icmp.tells_small_mtu(ip.payload),
+            Note.REDIRECTED: hop.ifindex != packet.ifindex,
+            Note.ICMP_RELAYED: ip.is_icmp,
+            Note.PTB_SMALL: ip.is_icmp and ip.fixed == IPV4 and oracle_icmp.tells_small_mtu(ip.payload),
         }
         verdict = Verdict.REDIRECT if noted[Note.REDIRECTED] else Verdict.TX
-        after = hop.destination_mac + hop.source_mac + b"\x08\0" + self._tunnelled(ip, backend, choice.hash)
-        return Outcome(verdict, after, notes=frozenset(note for note in noted if noted[note]), choice=choice)
+        notes = packet.notes | {note for note in noted if noted[note]}
+        after = tunnelled(ip, backend, hop, choice.hash, self._state)
+        return Outcome(verdict, after, notes=frozenset(notes), choice=choice)
 
-    def _tunnelled(self, ip: Ipv4, backend: Backend, number: int) -> bytes:
-        payload = (_GRE_IPV4 if backend.encap is Encap.GRE else b"") + ip.packet
-        network = self._state.outer_source
-        source = IPv4Address(int(network.network_address) | number & int(network.hostmask))
-        return ipv4_header(source, backend.address, backend.encap, len(payload), tos=ip.tos) + payload
-
-    def _echo(self, frame: bytes, ip: Ipv4, within_rate: bool) -> Outcome:
-        oracle_icmp.check_echo(ip.payload, ip.destination in self._state.echo_vips, within_rate)
+    def _echo(self, packet: _Packet) -> Outcome:
+        ip, icmp = packet.ip, icmp_of(packet.ip)
+        oracle_icmp.check_echo(ip.payload, packet.vip in self._echo_vips, icmp.is_right(ip), packet.within_rate)
         notes = {Note.ECHO_REPLY} | ({Note.TRIMMED} if len(ip.raw) > ip.length else set())
-        return Outcome(Verdict.TX, _returned(frame) + oracle_icmp.echo_reply(ip), notes=frozenset(notes))
-
-    def _tunnel_error(self, ip: Ipv4) -> tuple[Note, ...]:
-        # The host's packet: nothing is checked that its kernel will check.
-        icmp = ip.raw[IPV4:]
-        if ip.protocol != ICMP or ip.header_length != IPV4 or ip.fragment:
-            return ()
-        quoted = Ipv4.parse(icmp[8:])
-        if quoted is None or quoted.version != 4 or quoted.protocol not in TUNNELS:
-            return ()
-        if quoted.source not in self._state.outer_source or quoted.destination not in self._backend_addresses:
-            return ()
-        if oracle_icmp.is_too_big(icmp):
-            return (Note.ENCAP_PTB,)
-        unreachable = icmp[0] in (oracle_icmp.UNREACHABLE, oracle_icmp.TIME_EXCEEDED)
-        return (Note.ENCAP_UNREACH,) if unreachable else ()
+        return Outcome(Verdict.TX, _returned(packet) + icmp.echo_reply(ip), notes=frozenset(packet.notes | notes))
 
 
-def _ports(ip: Ipv4) -> tuple[int, int]:
-    segment = ip.payload
-    if len(segment) < (20 if ip.protocol == TCP else 8):
-        raise DroppedError(Reason.TRUNC)
-    if ip.protocol == TCP and not 20 <= (segment[12] >> 4) * 4 <= len(segment):
-        raise DroppedError(Reason.L4)
-    if ip.protocol == UDP and not 8 <= word(segment, 4) <= len(segment):
-        raise DroppedError(Reason.LEN)
-    return word(segment, 0), word(segment, 2)
+def _dropped(packet: _Packet, reason: Reason, choice: Choice, *notes: Note) -> Outcome:
+    return Outcome(Verdict.DROP, packet.frame, reason, frozenset(packet.notes | {*notes}), choice)
 
 
-def _dropped(frame: bytes, reason: Reason, choice: Choice, *notes: Note) -> Outcome:
-    return Outcome(Verdict.DROP, frame, reason, frozenset(notes), choice)
+def _too_big(packet: _Packet, limit: int, choice: Choice) -> Outcome:
+    if packet.ip.is_icmp:
+        return _dropped(packet, Reason.TOOBIG, choice)
+    if not packet.within_rate:
+        return _dropped(packet, Reason.TOOBIG, choice, Note.PTB_LIMITED)
+    answer = _returned(packet) + icmp_of(packet.ip).too_big(packet.ip, limit)
+    return Outcome(Verdict.TX, answer, Reason.TOOBIG, frozenset(packet.notes | {Note.PTB_SENT}), choice)
 
 
-def _too_big(frame: bytes, ip: Ipv4, limit: int, choice: Choice, within_rate: bool) -> Outcome:
-    if ip.protocol == ICMP:
-        return _dropped(frame, Reason.TOOBIG, choice)
-    if not within_rate:
-        return _dropped(frame, Reason.TOOBIG, choice, Note.PTB_LIMITED)
-    answer = _returned(frame) + oracle_icmp.too_big(ip, limit)
-    return Outcome(Verdict.TX, answer, Reason.TOOBIG, frozenset({Note.PTB_SENT}), choice)
-
-
-def _returned(frame: bytes) -> bytes:
-    """The Ethernet header that sends a frame back."""
-    return frame[6:12] + frame[:6] + frame[12:ETHERNET]
+def _returned(packet: _Packet) -> bytes:
+    """The Ethernet header, and the tags it has, that send a frame back."""
+    frame = packet.frame
+    return frame[6:12] + frame[:6] + frame[12 : packet.at]

@@ -1,43 +1,58 @@
-"""The oracle's part on ICMP: what the edge reads in it, and what the edge says by it (core: no I/O)."""
-
-from collections.abc import Collection
-from ipaddress import IPv4Address
+"""The oracle's part on ICMP for IPv4, and what both families share (core: no I/O)."""
 
 from edge.datapath.abi import Reason
 from edge.datapath.hashing import FlowKey
-from edge.datapath.headers import ICMP, IPV4, TCP, UDP, DroppedError, Ipv4, checksum, ipv4_header, word
+from edge.datapath.headers import ICMP, IPV4, TCP, UDP, Ip, checksum, ipv4_header, parse_ipv4, word
+from edge.datapath.oracle_addresses import Addresses
+from edge.datapath.outcome import DroppedError
 
+HEADER = 8
 ECHO_REPLY, UNREACHABLE, ECHO, TIME_EXCEEDED, PARAMETER_PROBLEM = 0, 3, 8, 11, 12
 _ERRORS = frozenset({UNREACHABLE, TIME_EXCEEDED, PARAMETER_PROBLEM})
-_HEADER = 8
 _FRAGMENTATION_NEEDED = 4  # a code of UNREACHABLE
 _ERROR_LENGTH = 576  # RFC 1812 4.3.2.3
 _ERROR_TOS = 0xC0  # RFC 1812 4.3.2.5
 _SMALL_MTU = 552  # below it Linux does not believe a path MTU
 
 
-def quoted_flow(ip: Ipv4, vips: Collection[IPv4Address]) -> FlowKey:
+def quoted_flow(ip: Ip, addresses: Addresses) -> FlowKey:
     """The flow that an ICMP error to a VIP quotes; eight bytes behind the quoted header are enough (RFC 792)."""
     icmp = ip.payload
-    if len(icmp) < _HEADER:
-        raise DroppedError(Reason.TRUNC)
-    if icmp[0] not in _ERRORS:
-        raise DroppedError(Reason.ICMP_TYPE)
-    quoted = Ipv4.parse(icmp[_HEADER:])
+    require_type(icmp, _ERRORS)
+    quoted = parse_ipv4(icmp[HEADER:])
     if quoted is None or quoted.version != 4 or quoted.header_length < IPV4:
         raise DroppedError(Reason.ICMP_TRUNC)
-    checks = (
-        (quoted.header_length > IPV4, Reason.ICMP_OPT),
-        (quoted.fragment & 0x1FFF != 0, Reason.ICMP_FRAG),
-        (quoted.source not in vips, Reason.ICMP_NOT_OURS),
-        (quoted.source != ip.destination, Reason.ICMP_MISMATCH),
-        (quoted.protocol not in (TCP, UDP), Reason.ICMP_NOT_OURS),
-        (len(icmp) < _HEADER + IPV4 + 8, Reason.ICMP_TRUNC),
-    )
-    for refused, reason in checks:
-        if refused:
-            raise DroppedError(reason)
-    ports = quoted.raw[IPV4:]
+    if quoted.header_length > IPV4:
+        raise DroppedError(Reason.ICMP_OPT)
+    if quoted.fragment & 0x1FFF:
+        raise DroppedError(Reason.ICMP_FRAG)
+    require_sender(quoted, ip, addresses)
+    return flow_of(quoted)
+
+
+def require_type(icmp: bytes, wanted: frozenset[int]) -> None:
+    """Refuse an ICMP message that is cut, or of a type that means nothing here."""
+    if len(icmp) < HEADER:
+        raise DroppedError(Reason.TRUNC)
+    if icmp[0] not in wanted:
+        raise DroppedError(Reason.ICMP_TYPE)
+
+
+def require_sender(quoted: Ip, error: Ip, addresses: Addresses) -> None:
+    """The quoted packet left the VIP to which the error came (RFC 5927)."""
+    if addresses.vip_of(quoted.source) is None:
+        raise DroppedError(Reason.ICMP_NOT_OURS)
+    if quoted.source != error.destination:
+        raise DroppedError(Reason.ICMP_MISMATCH)
+
+
+def flow_of(quoted: Ip) -> FlowKey:
+    """The quoted packet's flow as its client sees it; only TCP and UDP are ours."""
+    if quoted.protocol not in (TCP, UDP):
+        raise DroppedError(Reason.ICMP_NOT_OURS)
+    ports = quoted.raw[quoted.fixed :]
+    if len(ports) < 8:
+        raise DroppedError(Reason.ICMP_TRUNC)
     return FlowKey(quoted.destination, word(ports, 2), word(ports, 0), quoted.protocol)
 
 
@@ -51,29 +66,34 @@ def tells_small_mtu(icmp: bytes) -> bool:
     return is_too_big(icmp) and word(icmp, 6) < _SMALL_MTU
 
 
-def check_echo(icmp: bytes, served: bool, within_rate: bool) -> None:
-    """Refuse an echo request that is malformed, to a VIP not served now, or above the rate."""
-    checks = (
-        (len(icmp) < _HEADER, Reason.TRUNC),
-        (len(icmp) >= _HEADER and icmp[1] != 0, Reason.ICMP_TYPE),
-        (not served, Reason.ECHO_UNSERVED),
-        (checksum(icmp) != 0, Reason.ICMP_CSUM),
-        (not within_rate, Reason.ECHO_LIMIT),
-    )
-    for refused, reason in checks:
-        if refused:
-            raise DroppedError(reason)
+def check_echo(icmp: bytes, served: bool, right: bool, within_rate: bool) -> None:
+    """Refuse an echo request that is malformed, to a VIP not served now, of a wrong checksum, or above the rate."""
+    if len(icmp) < HEADER:
+        raise DroppedError(Reason.TRUNC)
+    if icmp[1]:
+        raise DroppedError(Reason.ICMP_TYPE)
+    if not served:
+        raise DroppedError(Reason.ECHO_UNSERVED)
+    if not right:
+        raise DroppedError(Reason.ICMP_CSUM)
+    if not within_rate:
+        raise DroppedError(Reason.ECHO_LIMIT)
 
 
-def echo_reply(request: Ipv4) -> bytes:
+def is_right(ip: Ip) -> bool:
+    """Whether the ICMP checksum is right."""
+    return checksum(ip.payload) == 0
+
+
+def echo_reply(request: Ip) -> bytes:
     """The IPv4 packet that answers an echo request (RFC 1122 3.2.2.6), as long as the request."""
     reply = _summed(bytes((ECHO_REPLY, 0)), request.payload[4:])
     return ipv4_header(request.destination, request.source, ICMP, len(reply), tos=request.tos) + reply
 
 
-def too_big(refused: Ipv4, mtu: int) -> bytes:
+def too_big(refused: Ip, mtu: int) -> bytes:
     """The IPv4 packet that tells the sender of `refused` what fits (RFC 1191), 576 bytes long."""
-    quote = refused.packet[: _ERROR_LENGTH - IPV4 - _HEADER]
+    quote = refused.packet[: _ERROR_LENGTH - IPV4 - HEADER]
     told = _summed(bytes((UNREACHABLE, _FRAGMENTATION_NEEDED)), b"\0\0" + mtu.to_bytes(2, "big") + quote)
     header = ipv4_header(refused.destination, refused.source, ICMP, len(told), tos=_ERROR_TOS, dont_fragment=False)
     return header + told
