@@ -2,16 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
-from ipaddress import IPv4Address
 
 import mmh3
 
 from edge.config import Check, Config
+from edge.datapath.model import IpAddress
 from edge.health import Result
 from edge.probes import probe
 
 Report = Callable[[str, str, Result], None]
-_Target = tuple[str, str, IPv4Address, Check]
+_Target = tuple[str, str, IpAddress, Check]
 
 
 class Checking:
@@ -41,7 +41,7 @@ class Checking:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, pool: str, backend: str, address: IPv4Address, check: Check) -> None:
+    async def _run(self, pool: str, backend: str, address: IpAddress, check: Check) -> None:
         loop = asyncio.get_running_loop()
         self._report(pool, backend, await probe(check, address))
         # A steady place in the interval for each pair: many nodes and backends never probe in step.

@@ -3,16 +3,35 @@
 `load` reports every error of the file at once. Units are seconds unless a name says otherwise.
 """
 
-from ipaddress import IPv4Address
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from edge import strictyaml
+from edge.config_checks import Check, HttpCheck, TcpCheck
+from edge.config_protection import ProtectionConfig
 from edge.config_rules import broken_rules
-from edge.datapath.model import DEFAULT_TABLE_SIZE, Encap, Protocol
-from edge.decode import Address, Asn, Integer, Model, Name, Network, Port, Seconds, decode
+from edge.datapath.addresses import network_of, order
+from edge.datapath.checks import SMALLEST_MTU
+from edge.datapath.model import DEFAULT_TABLE_SIZE, Encap, HashMode, IpNetwork, Protocol, QuicLb, Vip
+from edge.decode import Model, decode
+from edge.scalars import (
+    Address,
+    Address6,
+    Asn,
+    Boolean,
+    EitherAddress,
+    Integer,
+    Name,
+    Network,
+    Network6,
+    PortOrAny,
+    Seconds,
+    VipText,
+)
 from edge.strictyaml import ConfigError, Problem
+
+__all__ = ["Check", "Config", "HttpCheck", "PoolConfig", "ServiceConfig", "TcpCheck", "changes", "load"]
 
 
 class Hashing(Model):
@@ -23,22 +42,28 @@ class Hashing(Model):
 
 
 class ForwarderConfig(Model):
-    """Where the XDP program sits and what its outer headers carry. `mtu` bounds the outer packet, in bytes."""
+    """Where the XDP program sits and what its outer headers carry. `mtu` bounds the outer packet, in bytes.
+
+    `outer_source6` is what tunnels to IPv6 backends come from. `vlans`: VIP packets in 802.1Q frames are handled.
+    """
 
     interfaces: Annotated[tuple[Name, ...], Field(min_length=1)]
     outer_source: Network
+    outer_source6: Network6 | None = None
+    vlans: Boolean = False
     pin: str = "/sys/fs/bpf/fairhop"
     mode: Literal["auto", "native", "generic"] = "auto"
-    mtu: Annotated[Integer, Field(ge=576, le=9216)] = 1500
-    infrastructure: tuple[Address, ...] = ()
+    mtu: Annotated[Integer, Field(ge=SMALLEST_MTU, le=9216)] = 1500
+    infrastructure: tuple[EitherAddress, ...] = ()
 
 
 class PeerConfig(Model):
-    """A router that is told the VIPs."""
+    """A router that is told the VIPs, over IPv4. `local_address6` is the next hop that it is given for IPv6 VIPs."""
 
     name: Name
     address: Address
     local_address: Address
+    local_address6: Address6 | None = None
     asn: Asn
 
 
@@ -62,44 +87,23 @@ class DrainConfig(Model):
     quiet_for: Seconds = 2.0
 
 
-class _Check(Model):
-    port: Port
-    interval: Seconds = 1.0
-    timeout: Seconds = 0.8
-    rise: Annotated[Integer, Field(ge=1, le=100)] = 2
-    fall: Annotated[Integer, Field(ge=1, le=100)] = 3
-
-
-class TcpCheck(_Check):
-    """Up when the port accepts a connection within `timeout`."""
-
-    type: Literal["tcp"]
-
-
-class HttpCheck(_Check):
-    """Up when GET `path` answers `status` within `timeout`."""
-
-    type: Literal["http"]
-    path: Annotated[str, Field(pattern=r"^/[!-~]*$")] = "/"
-    status: Annotated[Integer, Field(ge=100, le=599)] = 200
-    host: Annotated[str, Field(pattern=r"^[!-~]+$")] | None = None
-
-
-Check = Annotated[TcpCheck | HttpCheck, Field(discriminator="type")]
-
-
 class BackendEntry(Model):
-    """One member of a pool."""
+    """One member of a pool. `server_id` is what QUIC connection ids name it by, on every node of the fleet alike."""
 
     name: Name
-    address: Address
+    address: EitherAddress
     weight: Annotated[Integer, Field(ge=0, le=65535)] = 1
+    server_id: Annotated[Integer, Field(ge=0)] | None = None
 
 
 class PoolConfig(Model):
-    """Backends that answer alike, how packets travel to them and how their health is known."""
+    """Backends that answer alike, how packets travel to them and how their health is known.
+
+    `key` is the GRE key of every tunnel to them (RFC 2890).
+    """
 
     encap: Literal["gre", "ipip"]
+    key: Annotated[Integer, Field(ge=0, le=0xFFFFFFFF)] | None = None
     check: Check
     backends: Annotated[tuple[BackendEntry, ...], Field(min_length=1)]
 
@@ -110,18 +114,40 @@ class PoolConfig(Model):
 
 
 class ServiceConfig(Model):
-    """One port of one or more VIPs."""
+    """One port, or every port that no other service has, of one or more VIPs. A prefix is a VIP of many addresses.
+
+    `hash` says what of a flow chooses its backend; `quic`: connection ids name it, where they can.
+    """
 
     name: Name
-    vips: Annotated[tuple[Address, ...], Field(min_length=1)]
+    vips: Annotated[tuple[VipText, ...], Field(min_length=1)]
     protocol: Literal["tcp", "udp"]
-    port: Port
+    port: PortOrAny
     pool: Name
+    hash: Literal["five-tuple", "client", "client-port"] = "five-tuple"
+    quic: Boolean = False
 
     @property
     def transport(self) -> Protocol:
         """The protocol as the data path knows it."""
         return Protocol[self.protocol.upper()]
+
+    @property
+    def hashing(self) -> HashMode:
+        """The hash mode as the data path knows it."""
+        return HashMode[self.hash.upper().replace("-", "_")]
+
+
+class QuicConfig(Model):
+    """How connection ids name backends, equal on every node and in every server (QUIC-LB, plaintext form)."""
+
+    config_id: Annotated[Integer, Field(ge=0, le=6)] = 0
+    server_id_length: Annotated[Integer, Field(ge=1, le=3)] = 2
+
+    @property
+    def for_data_path(self) -> QuicLb:
+        """What the data path is told."""
+        return QuicLb(self.config_id, self.server_id_length)
 
 
 class Config(Model):
@@ -134,12 +160,19 @@ class Config(Model):
     announcer: AnnouncerConfig
     pools: Annotated[dict[Name, PoolConfig], Field(min_length=1)]
     services: Annotated[tuple[ServiceConfig, ...], Field(min_length=1)]
+    quic: QuicConfig | None = None
+    protection: ProtectionConfig = ProtectionConfig()
     drain: DrainConfig = DrainConfig()
 
     @property
-    def vips(self) -> frozenset[IPv4Address]:
+    def vips(self) -> frozenset[Vip]:
         """Every VIP of the node."""
         return frozenset(vip for service in self.services for vip in service.vips)
+
+    @property
+    def prefixes(self) -> tuple[IpNetwork, ...]:
+        """What is announced, one vip_prefix for each VIP: IPv4 first, ascending, a prefix before what it contains."""
+        return tuple(sorted(map(network_of, self.vips), key=order))
 
 
 def load(text: str, name: str) -> Config:

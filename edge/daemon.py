@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from bgp import exabgp_conf, report
@@ -22,8 +21,9 @@ from edge.announce import Decision, Stance
 from edge.checking import Checking
 from edge.config import Config
 from edge.control import ControlServer
+from edge.datapath.addresses import is_single, network_of
 from edge.datapath.forwarder import Forwarder
-from edge.datapath.model import NextHop
+from edge.datapath.model import IpAddress, IpNetwork, NextHop
 from edge.datapath.neighbours import Neighbours
 from edge.events import EventLog
 from edge.forwarding import Forwarding, Wish
@@ -65,12 +65,12 @@ class Daemon:
         self._checking: Checking
         self._neighbours: Neighbours
         self._applying: asyncio.Task[None]
-        self._next_hops: Mapping[IPv4Address, NextHop | None] = {}
+        self._next_hops: Mapping[IpAddress, NextHop | None] = {}
         self._notifier = Notifier()
         self._wake = asyncio.Event()
         self._began = time.monotonic()
         self._withdrawn_since: float | None = None
-        self._decisions: Mapping[IPv4Network, Decision] = {}
+        self._decisions: Mapping[IpNetwork, Decision] = {}
         self._declared = False
         self._leave = asyncio.Event()
         self._hand_over = False
@@ -149,7 +149,8 @@ class Daemon:
             self._log_decision(prefix, self._decisions.get(prefix), decision)
         self._decisions = decisions
         if self.node.surveyed and (self._reachable() or now - self._began > _PATIENCE):
-            echo = frozenset(p.network_address for p, d in decisions.items() if d.stance is not Stance.WITHDRAWN)
+            told = {prefix for prefix, decision in decisions.items() if decision.stance is not Stance.WITHDRAWN}
+            echo = frozenset(vip for vip in self.node.config.vips if network_of(vip) in told)
             self.forwarding.want(Wish(self.node.config, self.node.selections(), self._next_hops, echo))
         if self.node.ready or self.node.intent.node or self.node.fault:
             self._announce({prefix: _route(prefix, decision) for prefix, decision in decisions.items()})
@@ -190,7 +191,7 @@ class Daemon:
     def _failed(self, reason: str) -> None:
         self._fault("maps", reason)
 
-    def _next_hops_changed(self, next_hops: Mapping[IPv4Address, NextHop | None]) -> None:
+    def _next_hops_changed(self, next_hops: Mapping[IpAddress, NextHop | None]) -> None:
         self._next_hops = dict(next_hops)
         self._wake.set()
 
@@ -204,10 +205,15 @@ class Daemon:
     def _announcer_changed(self, event: report.Event) -> None:
         self.events.record(event.subject, event.old, event.new, event.reason)
 
-    def _log_decision(self, prefix: IPv4Network, old: Decision | None, new: Decision) -> None:
+    def _log_decision(self, prefix: IpNetwork, old: Decision | None, new: Decision) -> None:
         if old is None or (old.stance, old.reason) != (new.stance, new.reason):
             before = old.stance.value if old else Stance.WITHDRAWN.value
-            self.events.record(f"vip {prefix.network_address}", before, new.stance.value, new.reason.value)
+            self.events.record(
+                f"vip {prefix.network_address if is_single(prefix) else prefix}",
+                before,
+                new.stance.value,
+                new.reason.value,
+            )
 
     def _consider_leaving(self, now: float) -> None:
         withdrawn = all(decision.stance is Stance.WITHDRAWN for decision in self._decisions.values())
@@ -248,14 +254,22 @@ def _open_forwarder(config: Config) -> Forwarder:
 
 def _speaker_config(config: Config) -> exabgp_conf.SpeakerConfig:
     announcer = config.announcer
-    peers = (exabgp_conf.PeerConfig(p.name, p.address, p.asn, p.local_address) for p in announcer.peers)
-    prefixes = tuple(IPv4Network(vip) for vip in sorted(config.vips))
+    peers = (
+        exabgp_conf.PeerConfig(p.name, p.address, p.asn, p.local_address, local_address6=p.local_address6)
+        for p in announcer.peers
+    )
     return exabgp_conf.SpeakerConfig(
-        announcer.asn, announcer.router_id, tuple(peers), prefixes, announcer.hold_time, announcer.lease, announcer.user
+        announcer.asn,
+        announcer.router_id,
+        tuple(peers),
+        config.prefixes,
+        announcer.hold_time,
+        announcer.lease,
+        announcer.user,
     )
 
 
-def _route(prefix: IPv4Network, decision: Decision) -> Route | None:
+def _route(prefix: IpNetwork, decision: Decision) -> Route | None:
     if decision.stance is Stance.WITHDRAWN:
         return None
     return Route(prefix, communities=(GRACEFUL_SHUTDOWN,) if decision.stance is Stance.DEPREFERRED else ())

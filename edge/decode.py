@@ -7,27 +7,11 @@ nearest valid key.
 import difflib
 import typing
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address, IPv4Network
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edge.strictyaml import ConfigError, Document, Path, Problem
-
-
-def _must_be_text(value: Any) -> Any:
-    if not isinstance(value, str):
-        raise ValueError("expected an address in text form, such as 192.0.2.1")
-    return value
-
-
-Address = Annotated[IPv4Address, BeforeValidator(_must_be_text)]
-Network = Annotated[IPv4Network, BeforeValidator(_must_be_text)]
-Integer = Annotated[int, Strict()]
-Seconds = Annotated[float, Strict(), Field(gt=0, le=86400)]
-Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
-Asn = Annotated[int, Strict(), Field(ge=1, le=4294967295)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,62})$")]
 
 
 class Model(BaseModel):

@@ -8,13 +8,12 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 from edge.config import Config
 from edge.datapath.bpf_error import BpfError
 from edge.datapath.encode import EncodeError
 from edge.datapath.forwarder import Forwarder
-from edge.datapath.model import ForwarderState, NextHop
+from edge.datapath.model import ForwarderState, IpAddress, NextHop, Vip
 from edge.maglev import LookupTable
 from edge.native import maglev
 from edge.plan import Selection, Tables, forwarder_state
@@ -29,8 +28,8 @@ class Wish:
 
     config: Config
     selections: Mapping[str, Selection]
-    next_hops: Mapping[IPv4Address, NextHop | None]
-    echo_vips: frozenset[IPv4Address]
+    next_hops: Mapping[IpAddress, NextHop | None]
+    echo_vips: frozenset[Vip]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ The daemon feeds it what happens and carries out what it says. All times are mon
 """
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Network
 
 from edge.announce import Decision, NodeFacts, decide
 from edge.config import Config, PoolConfig
+from edge.datapath.addresses import network_of
+from edge.datapath.model import IpAddress, IpNetwork
 from edge.health import Health, Result, State, Transition
 from edge.intent import Intent
 from edge.plan import PoolView, Selection, select
@@ -104,7 +105,7 @@ class Node:
         down = {name for name in names if self.health[pool, name].state is not State.UP}
         return PoolView(frozenset(down), frozenset(self.intent.backends) & frozenset(names))
 
-    def decisions(self, now: float) -> dict[IPv4Network, Decision]:
+    def decisions(self, now: float) -> dict[IpNetwork, Decision]:
         """The decision for each vip_prefix of the configuration."""
         facts = NodeFacts(
             ready=self.ready,
@@ -113,21 +114,21 @@ class Node:
             settle=self.config.drain.settle,
             stopping=self.stopping and self.intent.node is None,
         )
-        up = self._vips_up()
-        return {IPv4Network(vip): decide(facts, up[vip], now) for vip in sorted(up)}
+        up = self._prefixes_up()
+        return {prefix: decide(facts, up[prefix], now) for prefix in self.config.prefixes}
 
     def _known_down(self, pool: str) -> bool:
         """Whether every backend of `pool` has a result; a pool of newcomers is no reason to say anything."""
         return all(self.health[pool, b.name].state is not State.UNKNOWN for b in self.config.pools[pool].backends)
 
-    def _vips_up(self) -> Mapping[IPv4Address, bool]:
+    def _prefixes_up(self) -> Mapping[IpNetwork, bool]:
         panic = {pool: selection.panic and self._known_down(pool) for pool, selection in self.selections().items()}
-        up = dict.fromkeys(self.config.vips, True)
+        up = dict.fromkeys(self.config.prefixes, True)
         for service in self.config.services:
-            for vip in service.vips:
-                up[vip] = up[vip] and not panic[service.pool]
+            for prefix in map(network_of, service.vips):
+                up[prefix] = up[prefix] and not panic[service.pool]
         return up
 
 
-def _address(pool: PoolConfig, name: str) -> IPv4Address | None:
+def _address(pool: PoolConfig, name: str) -> IpAddress | None:
     return next((backend.address for backend in pool.backends if backend.name == name), None)

@@ -4,7 +4,7 @@ from typing import Any
 
 from edge.config import Config
 from edge.datapath import oracle
-from edge.datapath.model import NextHop
+from edge.datapath.model import IpAddress, NextHop
 from edge.plan import PoolView, Tables, forwarder_state, select
 from edge.why import FiveTuple, describe, frame, path
 
@@ -15,7 +15,9 @@ def why(config: Config, flow: FiveTuple) -> dict[str, Any]:
     """Where the flow would go."""
     tables = Tables(config.hashing.table_size)
     built = {pool: tables.table(select(entry, PoolView()).members) for pool, entry in config.pools.items()}
-    next_hops = {backend.address: _SOME_NEXT_HOP for pool in config.pools.values() for backend in pool.backends}
+    next_hops: dict[IpAddress, NextHop | None] = {
+        backend.address: _SOME_NEXT_HOP for pool in config.pools.values() for backend in pool.backends
+    }
     state = forwarder_state(config, built, next_hops, config.vips, generation=0)
     outcome = oracle.judge(frame(flow), _SOME_NEXT_HOP.ifindex, state)
     return describe(flow, state, path(outcome.verdict.name.lower(), outcome.reason.label, outcome.frame), None)

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 from edge import maglev
 from edge.config import Config, PoolConfig
-from edge.datapath.model import Backend, ForwarderState, NextHop, Pool, Service
+from edge.datapath.model import Backend, ForwarderState, IpAddress, NextHop, Pool, QuicLb, Service, Vip
 from edge.maglev import LookupTable, Member
 
 
@@ -64,30 +63,43 @@ def backend_ids(config: Config) -> dict[tuple[str, str], int]:
 def forwarder_state(
     config: Config,
     tables: Mapping[str, LookupTable],
-    next_hops: Mapping[IPv4Address, NextHop | None],
-    echo_vips: frozenset[IPv4Address],
+    next_hops: Mapping[IpAddress, NextHop | None],
+    echo_vips: frozenset[Vip],
     generation: int,
 ) -> ForwarderState:
     """The whole state for the data path. `tables` has one entry for each pool of the configuration."""
-    ids = backend_ids(config)
-    backends = tuple(
-        Backend(
-            ids[pool, entry.name], entry.name, entry.address, config.pools[pool].tunnel, next_hops.get(entry.address)
-        )
-        for pool in config.pools
-        for entry in config.pools[pool].backends
-    )
     return ForwarderState(
         seed=config.hashing.seed,
         table_size=config.hashing.table_size,
         outer_source=config.forwarder.outer_source,
+        outer_source6=config.forwarder.outer_source6,
         mtu=config.forwarder.mtu,
         services=_services(config),
         pools=tuple(_pool(config, name, tables[name]) for name in config.pools),
-        backends=backends,
+        backends=_backends(config, next_hops),
         infrastructure=_infrastructure(config),
         echo_vips=echo_vips,
         generation=generation,
+        vlans=config.forwarder.vlans,
+        quic=config.quic.for_data_path if config.quic else QuicLb(),
+        protection=config.protection.for_data_path,
+    )
+
+
+def _backends(config: Config, next_hops: Mapping[IpAddress, NextHop | None]) -> tuple[Backend, ...]:
+    ids = backend_ids(config)
+    return tuple(
+        Backend(
+            id=ids[name, entry.name],
+            name=entry.name,
+            address=entry.address,
+            encap=pool.tunnel,
+            next_hop=next_hops.get(entry.address),
+            key=pool.key,
+            server_id=entry.server_id,
+        )
+        for name, pool in config.pools.items()
+        for entry in pool.backends
     )
 
 
@@ -95,7 +107,15 @@ def _services(config: Config) -> tuple[Service, ...]:
     order = list(config.pools)
     entries = [(service, vip) for service in config.services for vip in service.vips]
     return tuple(
-        Service(number, vip, service.transport, service.port, order.index(service.pool))
+        Service(
+            id=number,
+            vip=vip,
+            protocol=service.transport,
+            port=service.port,
+            pool=order.index(service.pool),
+            hashing=service.hashing,
+            quic=service.quic,
+        )
         for number, (service, vip) in enumerate(entries, start=1)
     )
 
@@ -107,7 +127,8 @@ def _pool(config: Config, name: str, table: LookupTable) -> Pool:
     return Pool(tuple(owners[index] if index >= 0 else 0 for index in table.slots))
 
 
-def _infrastructure(config: Config) -> frozenset[IPv4Address]:
-    own = {peer.local_address for peer in config.announcer.peers}
+def _infrastructure(config: Config) -> frozenset[IpAddress]:
+    peers = config.announcer.peers
+    own = {address for peer in peers for address in (peer.local_address, peer.local_address6) if address is not None}
     backends = {backend.address for pool in config.pools.values() for backend in pool.backends}
     return frozenset(own | backends | set(config.forwarder.infrastructure))

@@ -9,18 +9,18 @@ import errno
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from ipaddress import IPv4Address
 
 import h11
 
 from edge.config import Check, HttpCheck
+from edge.datapath.model import IpAddress
 from edge.health import Result
 
 _READ = 1 << 14
 _HEADERS = 1 << 16  # bytes; an answer whose headers are longer is malformed
 
 
-async def probe(check: Check, address: IPv4Address) -> Result:
+async def probe(check: Check, address: IpAddress) -> Result:
     """Run `check` once against `address`; takes at most `check.timeout` seconds."""
     loop = asyncio.get_running_loop()
     start = loop.time()
@@ -39,13 +39,17 @@ async def probe(check: Check, address: IPv4Address) -> Result:
     return Result(ok, detail, loop.time() - start)
 
 
-async def _connect(port: int, address: IPv4Address) -> tuple[bool, str]:
+async def _connect(port: int, address: IpAddress) -> tuple[bool, str]:
     async with _connection(port, address):
         return True, "connected"
 
 
-async def _get(check: HttpCheck, address: IPv4Address) -> tuple[bool, str]:
-    headers = [("Host", check.host or f"{address}:{check.port}"), ("User-Agent", "fairhop"), ("Connection", "close")]
+async def _get(check: HttpCheck, address: IpAddress) -> tuple[bool, str]:
+    headers = [
+        ("Host", check.host or _authority(address, check.port)),
+        ("User-Agent", "fairhop"),
+        ("Connection", "close"),
+    ]
     http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEADERS)
     request = http.send(h11.Request(method="GET", target=check.path, headers=headers))
     end = http.send(h11.EndOfMessage())
@@ -59,9 +63,13 @@ async def _get(check: HttpCheck, address: IPv4Address) -> tuple[bool, str]:
     return False, f"HTTP {event.status_code}, expected {check.status}"
 
 
+def _authority(address: IpAddress, port: int) -> str:
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
 @asynccontextmanager
 async def _connection(
-    port: int, address: IPv4Address
+    port: int, address: IpAddress
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     reader, writer = await asyncio.open_connection(str(address), port)
     try:

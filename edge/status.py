@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from ipaddress import IPv4Network
 from typing import Any
 
 from bgp.report import PeerStatus, PrefixStatus, SpeakerState
 from edge.announce import Decision, Stance
-from edge.datapath.model import Counters
+from edge.datapath.model import Counters, IpNetwork
 from edge.health import Health
 from edge.maglev import LookupTable, imbalance
 from edge.node import Node
@@ -55,7 +54,7 @@ def facts(
     }
 
 
-def verdict(decisions: Mapping[IPv4Network, Decision], fault: str) -> str:
+def verdict(decisions: Mapping[IpNetwork, Decision], fault: str) -> str:
     """One line: SERVING, DEGRADED (why), DRAINING, DRAINED or NOT SERVING (why)."""
     stances = {decision.stance for decision in decisions.values()}
     reasons = sorted({each.reason.value for each in decisions.values() if each.stance is not Stance.ANNOUNCED})
@@ -67,7 +66,7 @@ def verdict(decisions: Mapping[IPv4Network, Decision], fault: str) -> str:
     return f"NOT SERVING ({words})" if stances == {Stance.WITHDRAWN} else f"DEGRADED ({words})"
 
 
-def _vip(prefix: IPv4Network, decision: Decision, speaker: SpeakerState) -> dict[str, Any]:
+def _vip(prefix: IpNetwork, decision: Decision, speaker: SpeakerState) -> dict[str, Any]:
     sent = speaker.prefixes.get(prefix)
     return {
         "prefix": str(prefix),

@@ -64,11 +64,12 @@ def _arp_settings() -> Iterator[str]:
 def _addresses(netlink: Any, config: BackendConfig) -> Iterator[str]:
     loopback = netlink.link_lookup(ifname="lo")[0]
     held = {message.get_attr("IFA_LOCAL") for message in netlink.get_addr(family=socket.AF_INET)}
-    if str(config.address) not in held:
-        raise HostError(
-            f"address {config.address} is on no interface: tunnels sent to it would not reach this host. "
-            f"`ip address add {config.address}/PREFIX dev {config.interface}`, or correct `address` in the file"
-        )
+    for address in config.address:
+        if str(address) not in held:
+            raise HostError(
+                f"address {address} is on no interface: tunnels sent to it would not reach this host. "
+                f"`ip address add {address}/PREFIX dev {config.interface}`, or correct `address` in the file"
+            )
     netlink.link("set", index=loopback, state="up")
     for vip in map(str, config.vips):
         if vip not in held:

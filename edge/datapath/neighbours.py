@@ -12,17 +12,16 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from ipaddress import IPv4Address
 from types import MappingProxyType
 from typing import Self
 
 from edge.datapath import netlink, rtnetlink
 from edge.datapath.model import NextHop
-from edge.datapath.netlink import Hop, Message
+from edge.datapath.netlink import Hop, IpAddress, Message
 from edge.datapath.netlink_socket import Kernel
 from edge.datapath.next_hop import Choice, Facts, Finding, Station, choose
 
-NextHops = Mapping[IPv4Address, NextHop | None]
+NextHops = Mapping[IpAddress, NextHop | None]
 
 _TICK = 0.5  # seconds between turns when nothing happens
 _ASK_AGAIN = 1.0  # seconds between requests to resolve the same station
@@ -48,8 +47,8 @@ class Neighbours:
     def __init__(self, on_change: Callable[[NextHops], None]) -> None:
         self.failure: Exception | None = None
         self._on_change = on_change
-        self._wanted: frozenset[IPv4Address] = frozenset()
-        self._findings: Mapping[IPv4Address, Finding] = MappingProxyType({})
+        self._wanted: frozenset[IpAddress] = frozenset()
+        self._findings: Mapping[IpAddress, Finding] = MappingProxyType({})
         self._thread = threading.Thread(target=self._run, name="neighbours", daemon=True)
         self._stopping = False
 
@@ -69,12 +68,12 @@ class Neighbours:
         self._wake_receive.close()
         self._wake_send.close()
 
-    def follow(self, addresses: Iterable[IPv4Address]) -> None:
+    def follow(self, addresses: Iterable[IpAddress]) -> None:
         """Set the backends to follow, in place of the former ones."""
         self._wanted = frozenset(addresses)
         self._wake()
 
-    def finding(self, address: IPv4Address) -> Finding:
+    def finding(self, address: IpAddress) -> Finding:
         """Say why an address has or lacks a next hop, as of the last change."""
         return self._findings.get(address, Finding.UNRESOLVED)
 
@@ -88,10 +87,10 @@ class Neighbours:
         except Exception as error:  # the loop must learn of it: a dead follower would leave old MACs in force
             self._tell(self._fail, error)
 
-    def _publish(self, choices: Mapping[IPv4Address, Choice]) -> None:
+    def _publish(self, choices: Mapping[IpAddress, Choice]) -> None:
         self._tell(self._deliver, dict(choices))
 
-    def _deliver(self, choices: Mapping[IPv4Address, Choice]) -> None:
+    def _deliver(self, choices: Mapping[IpAddress, Choice]) -> None:
         self._findings = MappingProxyType({address: choice.finding for address, choice in choices.items()})
         self._on_change(MappingProxyType({address: choice.next_hop for address, choice in choices.items()}))
 
@@ -111,14 +110,14 @@ class _Follower:
         self,
         kernel: Kernel,
         wake: socket.socket,
-        wanted: Callable[[], frozenset[IPv4Address]],
-        publish: Callable[[Mapping[IPv4Address, Choice]], None],
+        wanted: Callable[[], frozenset[IpAddress]],
+        publish: Callable[[Mapping[IpAddress, Choice]], None],
     ) -> None:
         self._kernel, self._wake, self._wanted, self._publish = kernel, wake, wanted, publish
         self._facts = Facts({}, {})
-        self._routes: dict[IPv4Address, tuple[Hop, ...]] = {}
+        self._routes: dict[IpAddress, tuple[Hop, ...]] = {}
         self._asked: dict[Station, float] = {}
-        self._told: dict[IPv4Address, tuple[NextHop | None, Finding]] | None = None
+        self._told: dict[IpAddress, tuple[NextHop | None, Finding]] | None = None
         self._routes_old = True
 
     def run(self, stopping: Callable[[], bool]) -> None:

@@ -2,10 +2,9 @@
 
 import errno as codes
 import socket
-from ipaddress import IPv4Address
 
 from edge.datapath import netlink, rtnetlink
-from edge.datapath.netlink import Hop, Message
+from edge.datapath.netlink import Hop, IpAddress, Message
 from edge.datapath.next_hop import Station
 
 _RECEIVE_BYTES = 1 << 16
@@ -61,14 +60,14 @@ class Kernel:
                     raise OSError(netlink.error_code(message.payload), f"netlink dump {kind} refused")
                 found.append(message)
 
-    def lookup(self, destination: IPv4Address) -> tuple[Hop, ...]:
+    def lookup(self, destination: IpAddress) -> tuple[Hop, ...]:
         """Return the ways of the route that the kernel matches; none when there is no route."""
         hops = self._ways(destination, whole=True)
         if any(hop.ifindex == 0 for hop in hops):  # net.ipv4.nexthop_compat_mode=0
             return self._ways(destination, whole=False)
         return hops
 
-    def _ways(self, destination: IPv4Address, *, whole: bool) -> tuple[Hop, ...]:
+    def _ways(self, destination: IpAddress, *, whole: bool) -> tuple[Hop, ...]:
         self._requests.send(rtnetlink.route_request(destination, self._next(), whole=whole))
         while True:
             for message in self._answers():

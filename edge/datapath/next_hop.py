@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address
 
 from edge.datapath.model import NextHop
 from edge.datapath.netlink import Hop, IpAddress
@@ -55,7 +54,7 @@ class Facts:
             self.neighbours[fact.ifindex, fact.address] = fact
 
 
-def choose(destination: IPv4Address, hops: tuple[Hop, ...], facts: Facts) -> Choice:
+def choose(destination: IpAddress, hops: tuple[Hop, ...], facts: Facts) -> Choice:
     """Pick one way among those whose link is up and whose MAC is known, the same one every time.
 
     Several ECMP ways: the highest hash of (destination, station) wins, so that backends spread over the ways and a way
@@ -90,6 +89,6 @@ def _is_unicast(mac: bytes) -> bool:
     return len(mac) == 6 and any(mac) and not mac[0] & 1
 
 
-def _weight(destination: IPv4Address, station: Station) -> bytes:
+def _weight(destination: IpAddress, station: Station) -> bytes:
     ifindex, address = station
     return hashlib.sha256(destination.packed + ifindex.to_bytes(4, "big") + address.packed).digest()

@@ -5,7 +5,6 @@ Formats: linux/rtnetlink.h, linux/if_link.h, linux/neighbour.h; what they have i
 
 import struct
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 from edge.datapath import netlink
 from edge.datapath.netlink import Hop, IpAddress
@@ -48,7 +47,7 @@ def dump_request(kind: int, sequence: int) -> bytes:
     return netlink.request(kind, netlink.DUMP, sequence, payload)
 
 
-def route_request(destination: IPv4Address, sequence: int, *, whole: bool = True) -> bytes:
+def route_request(destination: IpAddress, sequence: int, *, whole: bool = True) -> bytes:
     """Ask which route the kernel matches for `destination`, with all its next hops (`ip route get fibmatch`).
 
     Not `whole`: ask for the one way that the kernel itself would take.

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from edge.decode import Integer, Model, nearest
+from edge.decode import Model, nearest
+from edge.scalars import Integer
 from edge.strictyaml import Document, Path, Problem
 from lab.topology.model import STAGES, StageName
 

@@ -36,7 +36,7 @@ def test_a_whole_file_becomes_frozen_values_and_a_decap_state() -> None:
     assert config.echo is not None
     assert config.echo.port == 7000
     assert config.decap_state == DecapState(
-        address=IPv4Address("10.0.9.1"),
+        addresses=frozenset({IPv4Address("10.0.9.1")}),
         vips=frozenset({IPv4Address("203.0.113.10"), IPv4Address("203.0.113.11")}),
         edges=(IPv4Network("10.0.5.1/32"), IPv4Network("10.1.0.0/24")),
         encaps=frozenset({Encap.GRE}),

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from bgp.exabgp_conf import PeerConfig, SpeakerConfig
@@ -12,7 +11,7 @@ from bgp.speaker import Speaker
 from edge.config import Config
 from edge.datapath import oracle
 from edge.datapath.forwarder import Forwarder, Trace
-from edge.datapath.model import Counters, ForwarderState, NextHop
+from edge.datapath.model import Counters, ForwarderState, IpAddress, NextHop
 from edge.datapath.pinned import Attachment
 from edge.datapath.xdp import Mode
 
@@ -90,13 +89,15 @@ class FakeSpeaker(Speaker):
 
 def speaker(config: Config, run_dir: Path) -> FakeSpeaker:
     """A speaker for the node of `config`."""
-    peers = tuple(PeerConfig(p.name, p.address, p.asn, p.local_address) for p in config.announcer.peers)
-    prefixes = tuple(IPv4Network(vip) for vip in sorted(config.vips))
+    peers = tuple(
+        PeerConfig(p.name, p.address, p.asn, p.local_address, local_address6=p.local_address6)
+        for p in config.announcer.peers
+    )
     ours = config.announcer
-    return FakeSpeaker(SpeakerConfig(ours.asn, ours.router_id, peers, prefixes, 9, 2.0, "nobody"), run_dir)
+    return FakeSpeaker(SpeakerConfig(ours.asn, ours.router_id, peers, config.prefixes, 9, 2.0, "nobody"), run_dir)
 
 
-def hops(config: Config) -> dict[IPv4Address, NextHop | None]:
+def hops(config: Config) -> dict[IpAddress, NextHop | None]:
     """A next hop for every backend."""
     return {backend.address: HOP for pool in config.pools.values() for backend in pool.backends}
 

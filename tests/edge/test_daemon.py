@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Self
 
@@ -18,7 +18,7 @@ from edge import daemon as module
 from edge.config import Check
 from edge.daemon import Daemon, Places
 from edge.datapath.bpf_error import BpfError, Step
-from edge.datapath.model import NextHop
+from edge.datapath.model import IpAddress, NextHop
 from edge.datapath.neighbours import Neighbours
 from edge.datapath.pinned import Attachment
 from edge.health import Result
@@ -36,7 +36,7 @@ SETTLE = 0.05
 class _Neighbours(Neighbours):
     """Every followed address is reached at once."""
 
-    def __init__(self, on_change: Callable[[Mapping[IPv4Address, NextHop | None]], None]) -> None:
+    def __init__(self, on_change: Callable[[Mapping[IpAddress, NextHop | None]], None]) -> None:
         self.failure = None
         self._listener = on_change
 
@@ -46,7 +46,7 @@ class _Neighbours(Neighbours):
     async def __aexit__(self, *_: object) -> None:
         pass
 
-    def follow(self, addresses: Iterable[IPv4Address]) -> None:
+    def follow(self, addresses: Iterable[IpAddress]) -> None:
         asyncio.get_running_loop().call_soon(self._listener, dict.fromkeys(addresses, HOP))
 
 
@@ -75,7 +75,7 @@ class World:
         self.speakers.append(FakeSpeaker(settings, run_dir, on_change))
         return self.speakers[-1]
 
-    async def probe(self, check: Check, address: IPv4Address) -> Result:
+    async def probe(self, check: Check, address: IpAddress) -> Result:
         await self.answering.wait()
         return Result(f"b{address.packed[-1]}" not in self.down, "a result", 0.001)
 
