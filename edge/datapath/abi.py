@@ -146,6 +146,7 @@ LIMITERS = "limiters"  # ARRAY of u64, private to the program: when the next pac
 SOURCE_RATES = "source_rates"  # ARRAY of u64, likewise, by hash of the source
 BLOCKED4, BLOCKED6 = "blocked4", "blocked6"  # ARRAY_OF_MAPS[1]; inner LPM_TRIE of BLOCK_KEY* to BLOCK_VALUE
 BLOCK_HITS = "block_hits"  # PERCPU_ARRAY of u64 by index in the block list
+SCRATCH = "scratch"  # PERCPU_ARRAY[1], private to the program
 TRACE_CONTROL = "trace_control"  # ARRAY[1] of TRACE_CONTROL_FORMAT
 TRACE_EVENTS = "trace_events"  # RINGBUF of TRACE_EVENT_FORMAT and bytes of the packet
 OUTER_MAPS = frozenset({DIRECTORY, POOLS, BLOCKED4, BLOCKED6})  # arrays of maps: what a generation consists of
@@ -160,6 +161,7 @@ FORWARD_MAPS = (
     BLOCKED4,
     BLOCKED6,
     BLOCK_HITS,
+    SCRATCH,
     TRACE_CONTROL,
     TRACE_EVENTS,
 )
@@ -217,6 +219,8 @@ class Setting(IntEnum):
 
     VLANS = 1
     DROP_PRIVATE = 2
+    FILTERS = 4  # a block list, or rates of sources or VIPs
+    BLOCKING = 8
 
 
 class Kind(IntEnum):

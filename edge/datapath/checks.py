@@ -83,6 +83,7 @@ def _state_problems(state: ForwarderState) -> Iterator[str]:
         for vip in vip_indexes(state)
         if vip in refused
     )
+    yield from _contained(vip_indexes(state), refused)
     for what, ids in (("backend", [b.id for b in state.backends]), ("service", [s.id for s in state.services])):
         yield from (
             f"{what} id {i} is given twice" for i in sorted(i for i, times in Counter(ids).items() if times > 1)
@@ -91,6 +92,14 @@ def _state_problems(state: ForwarderState) -> Iterator[str]:
     for index, pool in enumerate(state.pools):
         if len(pool.slots) not in (0, state.table_size):
             yield f"pool {index} has {len(pool.slots)} slots: expected {state.table_size}"
+
+
+def _contained(vips: Iterable[IpNetwork], machines: Iterable[IpNetwork]) -> Iterator[str]:
+    """Machines inside VIP prefixes: whose packets would they be?"""
+    for vip in vips:
+        for machine in machines if not is_single(vip) else ():
+            if machine.version == vip.version and machine.network_address in vip:
+                yield f"vip {vip} contains {machine.network_address}, an address of the infrastructure or of a backend"
 
 
 def _service_problems(state: ForwarderState) -> Iterator[str]:

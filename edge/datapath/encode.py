@@ -110,8 +110,14 @@ def packed_rate(rate: Rate) -> bytes:
 
 def _settings(state: ForwarderState, interfaces: Mapping[int, bytes], limits: Limits, known: Described) -> bytes:
     protection = state.protection
-    flags = Setting.VLANS if state.vlans else 0
-    flags |= Setting.DROP_PRIVATE if protection.drop_private else 0
+    filters = protection.blocking or protection.per_vip.per_second or protection.per_source.per_second
+    chosen = {
+        Setting.VLANS: state.vlans,
+        Setting.DROP_PRIVATE: protection.drop_private,
+        Setting.FILTERS: filters,
+        Setting.BLOCKING: protection.blocking,
+    }
+    flags = sum(setting for setting, wanted in chosen.items() if wanted)
     outer6 = state.outer_source6 or IPv6Network("::/128")
     ports = b"".join(port.to_bytes(2, "big") for port in sorted(protection.reflection_ports))
     head = abi.SETTINGS_FORMAT.pack(

@@ -131,10 +131,12 @@ class QuicLb:
 class Protection:
     """What is refused before a service is asked. Rates are packets to VIPs; state that is lost lets packets through.
 
-    `reflection_ports` are UDP source ports that no client uses (53, 123, 11211...).
+    `reflection_ports` are UDP source ports that no client uses (53, 123, 11211...). `blocking`: sources are looked up
+    in the block list, which is installed by itself (`Forwarder.block`).
     """
 
     drop_private: bool = False
+    blocking: bool = False
     reflection_ports: frozenset[int] = frozenset()
     per_source: Rate = UNLIMITED
     per_vip: Rate = UNLIMITED

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
  *
  * What Python and the programs agree on. edge/datapath/abi.py says the same; a test compares them through BTF.
- * Addresses and ports in tables are host-order numbers.
+ * Addresses in tables are as they are loaded from a packet, ports are host-order numbers.
  */
 #ifndef FAIRHOP_ABI_H
 #define FAIRHOP_ABI_H
@@ -144,6 +144,8 @@ enum rate_kind {
 enum setting {
 	SETTING_VLANS = 1,	  /* handle VIP packets in tagged frames */
 	SETTING_DROP_PRIVATE = 2, /* sources of RFC 1918 and fc00::/7 */
+	SETTING_FILTERS = 4,	  /* a block list, or rates of sources or VIPs */
+	SETTING_BLOCKING = 8,
 };
 
 enum hash_mode {

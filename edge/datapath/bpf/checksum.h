@@ -18,13 +18,12 @@ static __always_inline __u16 fold(__u32 sum)
 /* Folded sum of a header without options: 0xffff when its checksum is right. */
 static __always_inline __u16 ipv4_sum(const struct iphdr *ip)
 {
-	const __u16 *word = (const void *)ip;
-	__u32 sum = 0;
+	const __u32 *word = (const void *)ip;
+	__u64 sum = (__u64)word[0] + word[1] + word[2] + word[3] + word[4];
 
-#pragma unroll
-	for (int i = 0; i < 10; i++)
-		sum += word[i];
-	return fold(sum);
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	/* at most 0x100000003 - 1: the carry of the carry is 0 or 1, and 16-bit halves cannot overflow fold() */
+	return fold((__u32)(sum & 0xffff) + (__u32)(sum >> 16));
 }
 
 static __always_inline void set_ipv4_checksum(struct iphdr *ip)

@@ -5,11 +5,11 @@
 #ifndef FAIRHOP_FLOW_H
 #define FAIRHOP_FLOW_H
 
-#include <linux/types.h>
-#include <bpf/bpf_endian.h>
+#include "abi.h"
 
+/* Ports are in network order. An IPv4 client is in the first word alone. */
 struct flow {
-	__be32 client;
+	__be32 client[4];
 	__be16 client_port;
 	__be16 vip_port;
 	__u32 protocol;
@@ -29,20 +29,30 @@ static __always_inline __u32 mix_word(__u32 hash, __u32 word)
 	return hash * 5 + 0xe6546b64;
 }
 
-/* MurmurHash3 x86_32 over client, client port, VIP port (network order), protocol, three zero bytes. */
-static __always_inline __u32 flow_hash(const struct flow *flow, __u32 seed)
+static __always_inline __u32 finish_hash(__u32 hash, __u32 length)
 {
-	__u32 hash = seed;
-
-	hash = mix_word(hash, flow->client);
-	hash = mix_word(hash, flow->client_port | (__u32)flow->vip_port << 16);
-	hash = mix_word(hash, flow->protocol);
-	hash ^= 12;
+	hash ^= length;
 	hash ^= hash >> 16;
 	hash *= 0x85ebca6b;
 	hash ^= hash >> 13;
 	hash *= 0xc2b2ae35;
 	return hash ^ (hash >> 16);
+}
+
+/* MurmurHash3 x86_32 over client, client port, VIP port (network order), protocol, three zero bytes. */
+static __always_inline __u32 hash_flow(const __be32 *client, int six, __be16 client_port, __be16 vip_port,
+				       __u32 protocol, __u32 seed)
+{
+	__u32 hash = mix_word(seed, client[0]);
+
+	if (six) {
+		hash = mix_word(hash, client[1]);
+		hash = mix_word(hash, client[2]);
+		hash = mix_word(hash, client[3]);
+	}
+	hash = mix_word(hash, client_port | (__u32)vip_port << 16);
+	hash = mix_word(hash, protocol);
+	return finish_hash(hash, six ? 24 : 12);
 }
 
 #endif

@@ -2,21 +2,12 @@
  *
  * The forwarder: packet -> VIP -> service -> slot -> backend -> outer header, in one pass and without per-flow state.
  * Packets for other addresses are the host's and stay as they are. See docs/adr/0002-data-path.md.
+ *
+ * What is here is the short way of the packets that a flood or a busy service consists of: TCP and UDP without anything
+ * unusual. It proves that a packet is ordinary, and leaves every other one to examine.h, which finds out what it is.
  */
-#include <linux/tcp.h>
-#include <linux/udp.h>
-#include "icmp.h"
-
-#define GUE_PORT 6080
-
-/* What the steps learn about a VIP packet. */
-struct request {
-	struct flow flow;
-	struct inner inner;
-	__u32 vip_flags;
-	int is_error;  /* the packet is an ICMP error about the flow */
-	int small_mtu; /* and says that hardly anything gets through */
-};
+#include "trace.h"
+#include "vlan.h"
 
 static __always_inline const struct forward_directory *current_directory(void)
 {
@@ -26,198 +17,136 @@ static __always_inline const struct forward_directory *current_directory(void)
 	return inner ? bpf_map_lookup_elem(inner, &zero) : 0;
 }
 
-/* Only frames that a neighbour sent to this interface are forwarded: a flooded frame would be forwarded twice. */
-static __always_inline int check_macs(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir,
-				      const struct ethhdr *eth)
+/* Whether a transport header that starts with readable ports is whole, and its lengths hold in `length` bytes. */
+static __always_inline int is_plain_transport(const void *l4, const void *end, __u8 protocol, __u32 length)
 {
-	const __u16 *destination = (const void *)eth->h_dest, *source = (const void *)eth->h_source;
+	if (protocol == IPPROTO_TCP) {
+		const struct tcphdr *tcp = l4;
 
-	if (!is_own_mac(&dir->interfaces, ctx->ingress_ifindex, destination)) {
-		if ((destination[0] & destination[1] & destination[2]) == 0xffff)
-			return REASON_L2_BCAST;
-		if (eth->h_dest[0] & 1)
-			return REASON_L2_MCAST;
-		take_note(t, NOTE_OTHER_HOST);
-		return PASS;
+		return (const void *)(tcp + 1) <= end && tcp->doff >= 5 && tcp->doff * 4u <= length;
 	}
-	return eth->h_source[0] & 1 || (source[0] | source[1] | source[2]) == 0 ? REASON_L2_SRC : GO_ON;
+	const struct udphdr *udp = l4;
+	__u32 claimed = bpf_ntohs(udp->len);
+
+	return claimed >= sizeof(*udp) && claimed <= length;
 }
 
-/* RFC 1812 5.3.7, RFC 6890, BCP 38: what a client can never be. */
-static __always_inline int check_source(const struct forward_directory *dir, __u32 source)
+static __always_inline int needs_examination(const struct forward_settings *settings, struct found_service service,
+					     __u8 protocol)
+{
+	return settings->flags & SETTING_FILTERS ||
+	       (protocol == IPPROTO_UDP && (service.quic || settings->reflection_ports[0]));
+}
+
+/* Is there something that an exact port does not find? */
+static __always_inline int denies(__u32 vip, __u8 protocol, __be16 port)
+{
+	return !(vip & ADDRESS_ANY_PORT) && !(protocol == IPPROTO_UDP && port == bpf_htons(GUE_PORT));
+}
+
+static __always_inline int is_from_unicast(const struct ethhdr *eth)
+{
+	const __u16 *source = (const void *)eth->h_source;
+
+	return !(eth->h_source[0] & 1) && (source[0] | source[1] | source[2]);
+}
+
+static __always_inline int forward4(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir,
+				    struct ethhdr *eth, const void *end)
 {
 	const struct forward_settings *settings = &dir->settings;
+	struct iphdr *ip = (void *)(eth + 1);
+	const struct ports *ports = (void *)(ip + 1);
+	struct found_service service;
+	struct inner inner;
+	__u32 room = end - (void *)ip;
+	__u8 protocol;
 
-	if (is_martian(source) || (source & ~settings->outer_host_mask) == settings->outer_network)
-		return REASON_MARTIAN;
-	return look_up_address(&dir->addresses, source) ? REASON_MARTIAN : GO_ON;
+	if ((void *)ports + READABLE > end || *(__u8 *)ip != 0x45 || ip->frag_off & bpf_htons(FRAGMENT_BITS))
+		return EXAMINE;
+	inner.vip = know4(&dir->addresses, &dir->wide, settings->lengths4, ip->daddr);
+	protocol = ip->protocol;
+	if (!(inner.vip & ADDRESS_VIP))
+		return protocol == IPPROTO_ICMP ? EXAMINE : PASS;
+	if ((protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) || !ports->source || !ports->destination ||
+	    !is_own_mac(settings, ctx->ingress_ifindex, *(__u64 *)eth) || !is_from_unicast(eth))
+		return EXAMINE;
+	service = look_up_service(&dir->services, service_key(inner.vip, protocol == IPPROTO_UDP, ports->destination));
+	if (!service.pool)
+		return denies(inner.vip, protocol, ports->destination) ? REASON_NO_SERVICE : EXAMINE;
+	inner.length = bpf_ntohs(ip->tot_len);
+	inner.tos = ip->tos;
+	if (inner.length > room || inner.length < sizeof(*ip) + READABLE || ip->ttl == 0 || ipv4_sum(ip) != 0xffff ||
+	    (settings->classes[ip->saddr & 0xff] != SOURCE_CLEAN && check_source4(dir, ip->saddr) != GO_ON) ||
+	    needs_examination(settings, service, protocol) ||
+	    !is_plain_transport(ports, end, protocol, inner.length - sizeof(*ip)))
+		return EXAMINE;
+	inner.hash = hash_for(&service, &ip->saddr, 0, ports->source, ports->destination, protocol, settings->seed);
+	inner.six = 0;
+	inner.is_error = 0;
+	return deliver(ctx, t, dir, &service, 0, &inner);
 }
 
-static __always_inline int read_tcp(struct cursor *c, __u32 length, struct flow *flow)
+static __always_inline int forward6(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir,
+				    struct ethhdr *eth, const void *end)
 {
-	const struct tcphdr *tcp = take(c, sizeof(*tcp));
+	const struct forward_settings *settings = &dir->settings;
+	struct ipv6hdr *ip = (void *)(eth + 1);
+	const struct ports *ports = (void *)(ip + 1);
+	const __be32 *source = (void *)&ip->saddr;
+	struct found_service service;
+	struct inner inner;
+	__u32 room = end - (void *)ports, length;
+	__u8 protocol;
 
-	if (!tcp || length < sizeof(*tcp))
-		return REASON_TRUNC;
-	if (tcp->doff < 5 || tcp->doff * 4u > length)
-		return REASON_L4;
-	flow->client_port = tcp->source;
-	flow->vip_port = tcp->dest;
-	return GO_ON;
-}
-
-static __always_inline int read_udp(struct cursor *c, __u32 length, struct flow *flow)
-{
-	const struct udphdr *udp = take(c, sizeof(*udp));
-
-	if (!udp || length < sizeof(*udp))
-		return REASON_TRUNC;
-	if (bpf_ntohs(udp->len) < sizeof(*udp) || bpf_ntohs(udp->len) > length)
-		return REASON_LEN;
-	flow->client_port = udp->source;
-	flow->vip_port = udp->dest;
-	return GO_ON;
-}
-
-static __always_inline int read_icmp(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir,
-				     struct cursor *c, struct request *r)
-{
-	const struct icmphdr *icmp = take(c, sizeof(*icmp));
-	struct flow quoted = {};
-	int small_mtu = 0, outcome;
-
-	if (!icmp || r->inner.length < sizeof(struct iphdr) + sizeof(*icmp))
-		return REASON_TRUNC;
-	switch (icmp->type) {
-	case ICMP_ECHO_REQUEST:
-		if (icmp->code)
-			return REASON_ICMP_TYPE;
-		return answer_echo(ctx, t, dir, r->vip_flags, r->inner.length);
-	case ICMP_UNREACHABLE:
-	case ICMP_TIME_EXCEEDED:
-	case ICMP_PARAMETER_PROBLEM:
-		outcome = quoted_flow(ctx, dir, &quoted, &small_mtu);
-		r->flow = quoted;
-		r->is_error = 1;
-		r->small_mtu = small_mtu;
-		return outcome;
-	default:
-		return REASON_ICMP_TYPE;
-	}
-}
-
-static __always_inline int read_flow(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir,
-				     struct cursor *c, const struct iphdr *ip, struct request *r)
-{
-	__u32 length = r->inner.length - sizeof(*ip);
-	int outcome;
-
-	r->flow.client = ip->saddr;
-	r->flow.protocol = ip->protocol;
-	switch (ip->protocol) {
-	case IPPROTO_TCP:
-		outcome = read_tcp(c, length, &r->flow);
-		break;
-	case IPPROTO_UDP:
-		outcome = read_udp(c, length, &r->flow);
-		break;
-	case IPPROTO_ICMP:
-		outcome = read_icmp(ctx, t, dir, c, r);
-		break;
-	default:
-		return is_tunnel(ip->protocol) ? REASON_NESTED : REASON_PROTO;
-	}
-	if (outcome != GO_ON)
-		return outcome;
-	return r->flow.client_port && r->flow.vip_port ? GO_ON : REASON_PORT0;
-}
-
-/* The service of the flow; one on any port hashes port 0, so that a client port has one backend on all of them. */
-static __always_inline struct found_service service_of(const struct forward_directory *dir, struct request *r)
-{
-	__u32 key = (r->vip_flags & VIP_INDEX_MASK) << 17 | (r->flow.protocol == IPPROTO_UDP) << 16;
-	struct found_service found = look_up_service(&dir->services, key | bpf_ntohs(r->flow.vip_port));
-
-	if (found.pool)
-		return found;
-	found = look_up_service(&dir->services, key);
-	if (found.pool)
-		r->flow.vip_port = 0;
-	return found;
-}
-
-static __always_inline int forward_flow(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir,
-					struct request *r)
-{
-	struct found_service service = service_of(dir, r);
-	const struct backend *backend;
-	__u32 hash, id;
-	int outcome;
-
-	if (!service.pool) {
-		int gue = r->flow.protocol == IPPROTO_UDP && r->flow.vip_port == bpf_htons(GUE_PORT) && !r->is_error;
-
-		return gue ? REASON_NESTED : REASON_NO_SERVICE;
-	}
-	hash = flow_hash(&r->flow, dir->settings.seed);
-	outcome = choose_backend(dir, service.pool, hash, &id);
-	if (outcome != GO_ON)
-		return outcome;
-	backend = &dir->backends[id];
-	if (!backend->overhead)
-		return REASON_TABLE_CORRUPT;
-	if (!backend->ifindex)
-		return REASON_NEIGH;
-	if (r->inner.length > backend->limit)
-		return refuse_too_big(ctx, t, dir, backend->limit, !r->is_error);
-	if (r->is_error && !may_relay(dir, r->vip_flags))
-		return REASON_ICMP_LIMIT;
-	outcome = send_to(ctx, t, dir, backend, &r->inner, hash);
-	if (outcome < PASS)
-		return outcome;
-	count_sent(service.id, id);
-	if (r->is_error)
-		take_note(t, NOTE_ICMP_RELAYED);
-	if (r->small_mtu)
-		take_note(t, NOTE_PTB_SMALL);
-	return outcome;
+	if ((void *)ports + READABLE > end || ip->version != 6)
+		return EXAMINE;
+	inner.vip = know6(&dir->wide, settings->lengths6, (const void *)&ip->daddr);
+	protocol = ip->nexthdr;
+	if (!(inner.vip & ADDRESS_VIP))
+		return protocol == IPPROTO_ICMPV6 ? EXAMINE : PASS;
+	if ((protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) || !ports->source || !ports->destination ||
+	    !is_own_mac(settings, ctx->ingress_ifindex, *(__u64 *)eth) || !is_from_unicast(eth))
+		return EXAMINE;
+	service = look_up_service(&dir->services, service_key(inner.vip, protocol == IPPROTO_UDP, ports->destination));
+	if (!service.pool)
+		return denies(inner.vip, protocol, ports->destination) ? REASON_NO_SERVICE : EXAMINE;
+	length = bpf_ntohs(ip->payload_len);
+	inner.length = sizeof(*ip) + length;
+	inner.tos = traffic_class(ip);
+	if (length > room || length < READABLE || ip->hop_limit == 0 || check_source6(dir, source) != GO_ON ||
+	    needs_examination(settings, service, protocol) || !is_plain_transport(ports, end, protocol, length))
+		return EXAMINE;
+	inner.hash = hash_for(&service, source, 1, ports->source, ports->destination, protocol, settings->seed);
+	inner.six = 1;
+	inner.is_error = 0;
+	return deliver(ctx, t, dir, &service, 0, &inner);
 }
 
 static __always_inline int handle(struct xdp_md *ctx, struct totals *t)
 {
 	struct cursor c = cursor_of(ctx);
-	const struct forward_directory *dir;
-	struct request r = {};
-	struct ethhdr *eth;
-	struct iphdr *ip;
-	int outcome;
+	const struct forward_directory *dir = current_directory();
+	struct ethhdr *eth = take(&c, sizeof(*eth));
+	int outcome = EXAMINE;
 
-	outcome = parse_link(&c, t, &eth, &ip);
-	if (outcome != GO_ON)
-		return outcome;
-	dir = current_directory();
-	if (!dir) {
-		take_note(t, NOTE_UNCONFIGURED);
+	if (!eth)
+		return REASON_SHORT;
+	switch (eth->h_proto) {
+	case bpf_htons(ETH_P_IP):
+		if (dir)
+			outcome = forward4(ctx, t, dir, eth, c.end);
+		return outcome == EXAMINE ? examine4(ctx, t, dir) : outcome;
+	case bpf_htons(ETH_P_IPV6):
+		if (dir)
+			outcome = forward6(ctx, t, dir, eth, c.end);
+		return outcome == EXAMINE ? examine6(ctx, t, dir) : outcome;
+	case bpf_htons(ETH_P_8021Q):
+	case bpf_htons(ETH_P_8021AD):
+		return examine_tagged(ctx, t, dir);
+	default:
 		return PASS;
 	}
-	r.vip_flags = look_up_address(&dir->addresses, bpf_ntohl(ip->daddr));
-	if (!(r.vip_flags & ADDRESS_VIP))
-		return ip->protocol == IPPROTO_ICMP ? note_tunnel_error(ctx, t, dir) : PASS;
-	outcome = check_macs(ctx, t, dir, eth);
-	if (outcome != GO_ON)
-		return outcome;
-	outcome = check_ipv4(ip, frame_length(ctx) - sizeof(*eth));
-	if (outcome != GO_ON)
-		return outcome;
-	outcome = check_source(dir, bpf_ntohl(ip->saddr));
-	if (outcome != GO_ON)
-		return outcome;
-	r.inner.length = bpf_ntohs(ip->tot_len);
-	r.inner.tos = ip->tos;
-	outcome = read_flow(ctx, t, dir, &c, ip, &r);
-	if (outcome != GO_ON)
-		return outcome;
-	return forward_flow(ctx, t, dir, &r);
 }
 
 SEC("xdp")
@@ -225,9 +154,14 @@ int forward(struct xdp_md *ctx)
 {
 	__u32 zero = 0;
 	struct totals *t = bpf_map_lookup_elem(&totals, &zero);
+	int outcome, verdict;
 
-	/* an array has its entry 0: this is for the verifier */
-	return t ? finish(t, handle(ctx, t)) : XDP_PASS;
+	if (!t) /* an array has its entry 0: this is for the verifier */
+		return XDP_PASS;
+	outcome = handle(ctx, t);
+	verdict = finish(t, outcome);
+	trace(ctx, t, outcome, verdict);
+	return verdict;
 }
 
 char _license[] SEC("license") = "GPL";

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
  *
- * ICMP: errors go to the owner of the flow they quote, echo is answered, a packet that is too big is answered with 3/4.
- * All of it is slow path and kept out of line. Every function gets a packet whose IPv4 header was checked.
+ * ICMP for IPv4: errors go to the owner of the flow they quote, echo is answered, a packet that is too big is answered
+ * with 3/4. All of it is slow path and kept out of line. Every function gets a packet whose IPv4 header was checked.
  */
 #ifndef FAIRHOP_ICMP_H
 #define FAIRHOP_ICMP_H
 
-#include "encap.h"
-#include "limit.h"
-#include "lookup.h"
+#include "packet.h"
 
 #define QUOTED_PORTS 8	   /* RFC 792: an error quotes at least the IP header and 8 bytes */
 #define SMALL_MTU 552	   /* Linux takes no path MTU below this seriously (min_pmtu) */
@@ -17,11 +15,7 @@
 #define ERROR_TTL 64
 #define QUOTE_LENGTH (ERROR_LENGTH - sizeof(struct iphdr) - sizeof(struct icmphdr))
 #define ERROR_ADDED (sizeof(struct iphdr) + sizeof(struct icmphdr))
-#define CHUNK 256
-#define MAX_CHUNKS 64
-#define CSUM_MOST 512 /* what bpf_csum_diff takes at once on kernels before 6.13 */
 
-/* linux/icmp.h would pull in the C library */
 enum {
 	ICMP_ECHO_REPLY = 0,
 	ICMP_UNREACHABLE = 3,
@@ -31,34 +25,12 @@ enum {
 	ICMP_CODE_TOO_BIG = 4, /* of ICMP_UNREACHABLE */
 };
 
-struct icmphdr {
-	__u8 type;
-	__u8 code;
-	__be16 checksum;
-	__be16 unused;
-	__be16 mtu;
-};
-
-struct ports {
-	__be16 source;
-	__be16 destination;
-};
-
-static __always_inline void swap_macs(struct ethhdr *eth)
-{
-	struct ethhdr old = *eth;
-
-	__builtin_memcpy(eth->h_dest, old.h_source, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, old.h_dest, ETH_ALEN);
-}
-
 /* The quoted packet: one that our VIP sent, with its ports (RFC 792, RFC 1812 4.3.2). */
-static __always_inline enum reason read_quote(struct cursor *c, const struct forward_directory *dir, __u32 vip,
+static __always_inline enum reason read_quote(struct cursor *c, const struct forward_directory *dir, __be32 vip,
 					      __u32 room, struct flow *flow)
 {
 	const struct iphdr *quoted = take(c, sizeof(*quoted));
 	const struct ports *ports;
-	__u32 source;
 
 	if (!quoted || room < sizeof(*quoted) || quoted->version != 4 || quoted->ihl < 5)
 		return REASON_ICMP_TRUNC;
@@ -66,17 +38,16 @@ static __always_inline enum reason read_quote(struct cursor *c, const struct for
 		return REASON_ICMP_OPT;
 	if (quoted->frag_off & bpf_htons(FRAGMENT_BITS & ~0x2000))
 		return REASON_ICMP_FRAG;
-	source = bpf_ntohl(quoted->saddr);
-	if (!(look_up_address(&dir->addresses, source) & ADDRESS_VIP))
+	if (!(know4(&dir->addresses, &dir->wide, dir->settings.lengths4, quoted->saddr) & ADDRESS_VIP))
 		return REASON_ICMP_NOT_OURS;
-	if (source != vip)
+	if (quoted->saddr != vip)
 		return REASON_ICMP_MISMATCH;
 	if (quoted->protocol != IPPROTO_TCP && quoted->protocol != IPPROTO_UDP)
 		return REASON_ICMP_NOT_OURS;
 	ports = take(c, QUOTED_PORTS);
 	if (!ports || room < sizeof(*quoted) + QUOTED_PORTS)
 		return REASON_ICMP_TRUNC;
-	flow->client = quoted->daddr;
+	flow->client[0] = quoted->daddr;
 	flow->client_port = ports->destination;
 	flow->vip_port = ports->source;
 	flow->protocol = quoted->protocol;
@@ -84,8 +55,7 @@ static __always_inline enum reason read_quote(struct cursor *c, const struct for
 }
 
 /* Find the flow that an ICMP error is about, and whether it tells of a path that is hardly believable. */
-static __noinline enum reason quoted_flow(struct xdp_md *ctx, const struct forward_directory *dir,
-					  struct flow *flow, int *small_mtu)
+static __noinline enum reason quoted_flow(struct xdp_md *ctx, const struct forward_directory *dir, struct packet *p)
 {
 	struct cursor c = cursor_of(ctx);
 	const struct iphdr *ip;
@@ -101,37 +71,10 @@ static __noinline enum reason quoted_flow(struct xdp_md *ctx, const struct forwa
 	room = bpf_ntohs(ip->tot_len) - sizeof(*ip);
 	if (!icmp || room < sizeof(*icmp))
 		return REASON_TRUNC;
-	*small_mtu = icmp->type == ICMP_UNREACHABLE && icmp->code == ICMP_CODE_TOO_BIG &&
-		     bpf_ntohs(icmp->mtu) < SMALL_MTU;
-	return read_quote(&c, dir, bpf_ntohl(ip->daddr), room - sizeof(*icmp), flow);
-}
-
-/* Each VIP has its own rate of relayed errors, so that a flood to one does not silence the others. */
-static __noinline int may_relay(const struct forward_directory *dir, __u32 vip_flags)
-{
-	__u32 limiter = LIMITER_ERRORS + (vip_flags & VIP_INDEX_MASK);
-
-	return within_rate(limiter, &dir->settings.rates[LIMITER_ERRORS]);
-}
-
-/* Whether `length` bytes at `offset` of the packet sum to 0xffff. Slow: copies them. */
-static __noinline int sums_to_zero(struct xdp_md *ctx, __u32 offset, __u32 length)
-{
-	__u8 chunk[CHUNK];
-	__s64 sum = 0;
-
-	for (int i = 0; i < MAX_CHUNKS && length > 0; i++) {
-		__u32 part = length < CHUNK ? length : CHUNK;
-
-		if (part < CHUNK)
-			__builtin_memset(chunk, 0, CHUNK);
-		if (bpf_xdp_load_bytes(ctx, offset, chunk, part))
-			return 0;
-		sum = bpf_csum_diff(0, 0, (__be32 *)chunk, CHUNK, sum);
-		offset += part;
-		length -= part;
-	}
-	return length == 0 && fold(sum) == 0xffff;
+	p->inner.is_error = 1;
+	p->small_mtu = icmp->type == ICMP_UNREACHABLE && icmp->code == ICMP_CODE_TOO_BIG &&
+		       bpf_ntohs(icmp->mtu) < SMALL_MTU;
+	return read_quote(&c, dir, ip->daddr, room - sizeof(*icmp), &p->flow);
 }
 
 /* Turn the request in the frame into its reply. The checksum was right, so one changed word keeps it right. */
@@ -162,23 +105,47 @@ static __always_inline int write_echo_reply(struct xdp_md *ctx, struct totals *t
 	icmp->checksum = replace_word(icmp->checksum, ICMP_ECHO_REQUEST, ICMP_ECHO_REPLY);
 	icmp->type = ICMP_ECHO_REPLY;
 	take_note(t, NOTE_ECHO_REPLY);
-	return TX;
+	return ANSWERED;
 }
 
 static __noinline int answer_echo(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir,
-				  __u32 vip_flags, __u32 ip_length)
+				  const struct packet *p)
 {
 	const __u32 offset = sizeof(struct ethhdr) + sizeof(struct iphdr);
 	int outcome;
 
-	if (!(vip_flags & ADDRESS_ECHO))
+	if (!(p->inner.vip & ADDRESS_ECHO))
 		return REASON_ECHO_UNSERVED;
-	if (!sums_to_zero(ctx, offset, ip_length - sizeof(struct iphdr)))
+	if (!sums_to_zero(ctx, offset, p->inner.length - sizeof(struct iphdr), 0))
 		return REASON_ICMP_CSUM;
-	if (!within_rate(LIMITER_ECHO, &dir->settings.rates[LIMITER_ECHO]))
+	if (!within_rate(LIMITER_ECHO, &dir->settings.rates[RATE_ECHO]))
 		return REASON_ECHO_LIMIT;
-	outcome = trim(ctx, t, ip_length);
+	outcome = trim(ctx, t, p->inner.length);
 	return outcome == GO_ON ? write_echo_reply(ctx, t) : outcome;
+}
+
+/* An ICMP packet to a VIP: an error becomes the flow it quotes (GO_ON), anything else ends here. */
+static __always_inline int read_icmp(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir,
+				struct packet *p)
+{
+	const struct icmphdr *icmp;
+	struct cursor c;
+
+	if (!reach_transport(ctx, p, &c))
+		return REASON_TRUNC;
+	icmp = take(&c, sizeof(*icmp));
+	if (!icmp || p->inner.length < sizeof(struct iphdr) + sizeof(*icmp))
+		return REASON_TRUNC;
+	switch (icmp->type) {
+	case ICMP_ECHO_REQUEST:
+		return icmp->code ? REASON_ICMP_TYPE : answer_echo(ctx, t, dir, p);
+	case ICMP_UNREACHABLE:
+	case ICMP_TIME_EXCEEDED:
+	case ICMP_PARAMETER_PROBLEM:
+		return quoted_flow(ctx, dir, p);
+	default:
+		return REASON_ICMP_TYPE;
+	}
 }
 
 /* Fill in the headers in front of the quoted packet. */
@@ -220,22 +187,12 @@ static __always_inline int write_too_big(struct cursor *c, const struct ethhdr *
 	return TOO_BIG_ANSWERED;
 }
 
-/*
- * The packet does not fit: tell its sender (RFC 1191), quoting as much as fits, whether DF is set or not, for the edge
- * does not fragment. An error is never answered (`answerable` 0; RFC 1812, 4.3.2.7).
- */
-static __noinline int refuse_too_big(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir,
-				     __u32 mtu, int answerable)
+/* Make the frame the ICMP error about the packet in it (RFC 1191), quoting as much as fits. */
+static __noinline int answer_too_big(struct xdp_md *ctx, struct totals *t, __u32 mtu)
 {
 	struct ethhdr old, *eth;
 	struct cursor c = cursor_of(ctx);
 
-	if (!answerable)
-		return REASON_TOOBIG;
-	if (!within_rate(LIMITER_TOO_BIG, &dir->settings.rates[LIMITER_TOO_BIG])) {
-		take_note(t, NOTE_PTB_LIMITED);
-		return REASON_TOOBIG;
-	}
 	eth = take(&c, sizeof(*eth));
 	if (!eth)
 		return REASON_TOOBIG;
@@ -281,7 +238,7 @@ static __noinline int note_tunnel_error(struct xdp_md *ctx, struct totals *t, co
 	if (!quoted || quoted->version != 4 || !is_tunnel(quoted->protocol) ||
 	    (bpf_ntohl(quoted->saddr) & ~settings->outer_host_mask) != settings->outer_network)
 		return PASS;
-	backend = look_up_backend(&dir->addresses, bpf_ntohl(quoted->daddr));
+	backend = look_up_backend(&dir->addresses, quoted->daddr);
 	if (!backend)
 		return PASS;
 	if (icmp->type == ICMP_UNREACHABLE && icmp->code == ICMP_CODE_TOO_BIG)

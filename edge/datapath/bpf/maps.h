@@ -63,7 +63,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, MAX_SERVICES + 1);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct service_count);
 } service_count SEC(".maps");
 
 struct {
@@ -79,6 +79,88 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } limiters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2 * SOURCE_BUCKETS);
+	__type(key, __u32);
+	__type(value, __u64);
+} source_rates SEC(".maps");
+
+/* The kernel compares an inner trie with these by key, value and flags; it may have more entries. */
+struct block_map4 {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(struct block_key4));
+	__uint(value_size, sizeof(__u32));
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+};
+
+struct block_map6 {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(struct block_key6));
+	__uint(value_size, sizeof(__u32));
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct block_map4);
+} blocked4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct block_map6);
+} blocked6 SEC(".maps");
+
+/* sized to the block list before load */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} block_hits SEC(".maps");
+
+#define CHUNK 512
+#define MAX_TAGS 2
+
+struct tag {
+	__be16 id;
+	__be16 next; /* ethertype of what follows */
+};
+
+/* What is too large for the stack: a part of a packet; the link header that a tagged frame came with. */
+struct scratch {
+	__u8 chunk[CHUNK];
+	__u8 addresses[12];
+	__be16 ethertype;
+	struct tag tags[MAX_TAGS];
+	__be16 inner; /* the last ethertype */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratch SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct trace_control);
+} trace_control SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} trace_events SEC(".maps");
 
 #endif
 #endif

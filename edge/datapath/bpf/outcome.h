@@ -13,7 +13,9 @@ enum outcome {
 	PASS = DROP_COUNT,
 	TX,
 	REDIRECT,
+	ANSWERED,	  /* the frame now holds the answer */
 	TOO_BIG_ANSWERED, /* dropped; the frame now holds the ICMP error about it */
+	EXAMINE,	  /* not an end: look closer */
 };
 
 static __always_inline void take_note(struct totals *t, enum note note)
@@ -26,6 +28,7 @@ static __always_inline int finish(struct totals *t, int outcome)
 	t->rx++;
 	switch (outcome) {
 	case TX:
+	case ANSWERED:
 		t->tx++;
 		return XDP_TX;
 	case REDIRECT:

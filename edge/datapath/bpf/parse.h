@@ -8,6 +8,7 @@
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <bpf/bpf_endian.h>
 #include "checksum.h"
 
@@ -44,44 +45,7 @@ static __always_inline __u32 frame_length(struct xdp_md *ctx)
 	return length;
 }
 
-/* Is it IPv6 at all? More about it in a later version. */
-static __always_inline int pass_ipv6(struct cursor *c, struct totals *t)
-{
-	__u8 *first = take(c, 1);
-
-	if (!first)
-		return REASON_TRUNC;
-	if (*first >> 4 != 6)
-		return REASON_IP_VERSION;
-	take_note(t, NOTE_IPV6);
-	return PASS;
-}
-
-/* Ethernet and the fixed part of IPv4, nothing checked but its version. Anything else than IPv4 ends here. */
-static __always_inline int parse_link(struct cursor *c, struct totals *t, struct ethhdr **eth, struct iphdr **ip)
-{
-	*eth = take(c, sizeof(**eth));
-	if (!*eth)
-		return REASON_SHORT;
-	switch ((*eth)->h_proto) {
-	case bpf_htons(ETH_P_IP):
-		break;
-	case bpf_htons(ETH_P_IPV6):
-		return pass_ipv6(c, t);
-	case bpf_htons(ETH_P_8021Q):
-	case bpf_htons(ETH_P_8021AD):
-		take_note(t, NOTE_VLAN);
-		return PASS;
-	default:
-		return PASS;
-	}
-	*ip = take(c, sizeof(**ip));
-	if (!*ip)
-		return REASON_TRUNC;
-	return (*ip)->version == 4 ? GO_ON : REASON_IP_VERSION;
-}
-
-/* The header of a packet for us (RFC 1812, 5.2.2); `room` is how many bytes there are from its first one on. */
+/* A header of IPv4 as far as RFC 1812, 5.2.2 goes; `room` is how many bytes there are from its first one on. */
 static __always_inline int check_ipv4(const struct iphdr *ip, __u32 room)
 {
 	__u32 header = ip->ihl * 4;
@@ -104,17 +68,51 @@ static __always_inline int check_ipv4(const struct iphdr *ip, __u32 room)
 	return ip->frag_off & bpf_htons(FRAGMENT_BITS) ? REASON_FRAG : GO_ON;
 }
 
-/* Sources that no packet from afar can have: this network, loopback, link-local, multicast, reserved (RFC 6890). */
-static __always_inline int is_martian(__u32 source)
+static __always_inline __u8 traffic_class(const struct ipv6hdr *ip)
 {
-	__u32 first = source >> 24;
+	return ip->priority << 4 | ip->flow_lbl[0] >> 4;
+}
 
-	return first == 0 || first == 127 || first >= 224 || source >> 16 == 0xa9fe;
+/* Headers between IPv6 and the transport that no packet to a VIP has (RFC 8200, RFC 9288). */
+static __always_inline int is_extension(__u8 next)
+{
+	return next == IPPROTO_HOPOPTS || next == IPPROTO_DSTOPTS || next == IPPROTO_MH || next == 139 || next == 140;
 }
 
 static __always_inline int is_tunnel(__u8 protocol)
 {
 	return protocol == IPPROTO_IPIP || protocol == IPPROTO_GRE || protocol == IPPROTO_IPV6;
+}
+
+/* Sources that no packet from afar can have: this network, loopback, link-local, multicast, reserved (RFC 6890). */
+static __always_inline int is_martian4(__be32 source)
+{
+	__u8 first = source & 0xff;
+
+	return first == 0 || first == 127 || first >= 224 || (source & bpf_htonl(0xffff0000)) == bpf_htonl(0xa9fe0000);
+}
+
+/* Unspecified, loopback, IPv4-mapped and -compatible, multicast, link-local (RFC 4291, 2.5-2.7). */
+static __always_inline int is_martian6(const __be32 *source)
+{
+	if ((source[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000) ||
+	    (source[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000))
+		return 1;
+	return !source[0] && !source[1] && (!source[2] || source[2] == bpf_htonl(0xffff));
+}
+
+/* RFC 1918. */
+static __always_inline int is_private4(__be32 address)
+{
+	return (address & bpf_htonl(0xff000000)) == bpf_htonl(0x0a000000) ||
+	       (address & bpf_htonl(0xfff00000)) == bpf_htonl(0xac100000) ||
+	       (address & bpf_htonl(0xffff0000)) == bpf_htonl(0xc0a80000);
+}
+
+/* Unique local addresses: RFC 4193. */
+static __always_inline int is_private6(const __be32 *address)
+{
+	return (address[0] & bpf_htonl(0xfe000000)) == bpf_htonl(0xfc000000);
 }
 
 /* Cut the frame behind the `length` bytes after its Ethernet header: padding is nobody's payload. */
