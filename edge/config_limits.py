@@ -9,7 +9,7 @@ from typing import Any
 from edge.config_findings import Finding, addresses, is_number, read_address, read_prefix, vips
 from edge.datapath import abi
 from edge.datapath.addresses import lengths
-from edge.datapath.checks import SMALLEST_MTU6
+from edge.datapath.checks import SMALLEST_MTU, SMALLEST_MTU6
 from edge.datapath.encode_backend import overhead_of
 from edge.datapath.model import Backend, Encap, QuicLb
 from edge.strictyaml import Document, Path
@@ -33,7 +33,7 @@ def _capacity(document: Document) -> Iterator[Finding]:
         (("pools",), backends, abi.MAX_BACKENDS, "backends"),
         (("forwarder", "interfaces"), count("forwarder", "interfaces", "*"), abi.MAX_INTERFACES, "interfaces"),
         (("protection", "reflection_ports"), len(ports), abi.MAX_REFLECTION_PORTS, "reflection ports"),
-        ((), len(served) + len(machines) + backends, abi.MAX_ADDRESSES, "addresses of VIPs, machines and backends"),
+        ((), len(served) + len(machines), abi.MAX_ADDRESSES, "addresses of VIPs, machines and backends"),
         (("services",), len(lengths(served, 4)), abi.MAX_LENGTHS, "different lengths of IPv4 VIP prefixes"),
         (("services",), len(lengths(served, 6)), abi.MAX_LENGTHS, "different lengths of IPv6 VIP prefixes"),
     )
@@ -53,7 +53,7 @@ def _mtu(document: Document) -> Iterator[Finding]:
     for path, mtu in document.select("forwarder", "mtu"):
         needs = [(SMALLEST_MTU6 + overhead, name) for name, overhead in _overheads6(document)]
         most, pool = max(needs, default=(0, ""))
-        if is_number(mtu) and mtu < most:
+        if is_number(mtu) and SMALLEST_MTU <= mtu < most:
             yield path, f"mtu is {mtu}: expected at least {most} for IPv6 through the tunnels of pool '{pool}'"
 
 

@@ -61,9 +61,7 @@ class Document:
         """(path, value) of all that matches the pattern, "*" standing for any key or index; tolerant of shape."""
         found: list[tuple[Path, Any]] = [((), self.value)]
         for part in pattern:
-            found = [
-                ((*path, key), child) for path, value in found for key, child in _children(value) if part in ("*", key)
-            ]
+            found = [((*path, key), child) for path, value in found for key, child in _matching(value, part)]
         yield from found
 
     def problem(self, path: Path, message: str, *, at_key: bool = False) -> Problem:
@@ -165,10 +163,13 @@ class _Builder:
         self.problems.append(Problem(self.name, *_position(node), message))
 
 
-def _children(value: Any) -> Iterable[tuple[str | int, Any]]:
+def _matching(value: Any, part: str | int) -> Iterable[tuple[str | int, Any]]:
     if isinstance(value, dict):
-        return value.items()
-    return enumerate(value) if isinstance(value, list) else ()
+        return value.items() if part == "*" else [(part, value[part])] if part in value else ()
+    if isinstance(value, list):
+        in_list = isinstance(part, int) and 0 <= part < len(value)
+        return enumerate(value) if part == "*" else [(part, value[int(part)])] if in_list else ()
+    return ()
 
 
 def _position(node: Node) -> tuple[int, int]:

@@ -62,7 +62,7 @@ def _capacity_problems(state: ForwarderState, interfaces: Mapping[int, bytes]) -
     yield from _limit("pools", len(state.pools), abi.MAX_POOLS)
     yield from _limit("interfaces", len(interfaces), abi.MAX_INTERFACES)
     yield from _limit("reflection ports", len(state.protection.reflection_ports), abi.MAX_REFLECTION_PORTS)
-    addresses = len(vips) + len(state.infrastructure) + len(state.backends)
+    addresses = len(vips) + len(state.infrastructure | {backend.address for backend in state.backends})
     yield from _limit("VIPs, infrastructure and backend addresses together", addresses, abi.MAX_ADDRESSES)
     yield from _length_problems(vips)
 

@@ -56,7 +56,7 @@ def test_s10_more_than_the_maps_hold_is_refused_with_every_reason() -> None:
         "the highest service id: 4097, expected at most 4096",
         "pools: 257, expected at most 256",
         "interfaces: 33, expected at most 32",
-        "VIPs, infrastructure and backend addresses together: 8203, expected at most 8192",
+        "VIPs, infrastructure and backend addresses together: 8199, expected at most 8192",
     )
 
 
