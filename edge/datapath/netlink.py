@@ -120,7 +120,7 @@ def ip_address(family: int, data: bytes) -> IpAddress | None:
 
 
 def route_hops(flags: int, found: dict[int, bytes], unusable: int) -> tuple[Hop, ...]:
-    """Read the ways of a unicast IPv4 route from its flags and attributes; dead are those with a flag of `unusable`.
+    """Read the ways of a unicast route from its flags and attributes; dead are those with a flag of `unusable`.
 
     Raises NetlinkError.
     """
@@ -137,9 +137,12 @@ def _gateway(found: dict[int, bytes]) -> IpAddress | None:
     if via:
         return ip_address(unpack(_FAMILY, via, "a gateway")[0], via[_FAMILY.size :])
     gateway = found.get(RTA_GATEWAY)
-    if gateway is not None and len(gateway) != 4:
-        raise NetlinkError(f"netlink: a gateway of {len(gateway)} bytes, expected 4")
-    return None if gateway is None else IPv4Address(gateway)
+    if gateway is None:
+        return None
+    address = ip_address(AF_INET if len(gateway) == 4 else AF_INET6, gateway)
+    if address is None:
+        raise NetlinkError(f"netlink: a gateway of {len(gateway)} bytes, expected 4 or 16")
+    return address
 
 
 def _records(layout: struct.Struct, data: bytes, what: str, slack: int = 0) -> Iterator[tuple[tuple[int, ...], bytes]]:

@@ -1,10 +1,11 @@
 """Where each router's kernel must send a VIP, given the edges that announce it. Pure: plan in, gateways out."""
 
 from collections.abc import Collection, Mapping
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 
-from lab.addressing import LabPlan, NodePlan, Role
-from lab.observe.fib import Expected, Snapshot
+from bgp.route import Prefix
+from lab.addressing import Interface, LabPlan, NodePlan, Role
+from lab.observe.fib import Expected, Snapshot, in_order
 
 
 def routers(plan: LabPlan) -> tuple[str, ...]:
@@ -12,9 +13,9 @@ def routers(plan: LabPlan) -> tuple[str, ...]:
     return tuple(node.name for node in plan.having(Role.ROUTER))
 
 
-def vip_prefixes(plan: LabPlan) -> tuple[IPv4Network, ...]:
-    """What is announced: a /32 for each VIP."""
-    return tuple(IPv4Network(vip) for vip in plan.vips)
+def vip_prefixes(plan: LabPlan) -> tuple[Prefix, ...]:
+    """What is announced: a /32 or a /128 for each VIP."""
+    return tuple(ip_network(vip) for vip in plan.vips)
 
 
 def expected(plan: LabPlan, announcing: Collection[str]) -> Expected:
@@ -22,29 +23,40 @@ def expected(plan: LabPlan, announcing: Collection[str]) -> Expected:
 
     Transit uses one path, that of the lowest router id, so that all of an area's clients move to one site at a time.
     """
-    gateways = {node.name: _gateways(plan, node, announcing) for node in plan.having(Role.ROUTER)}
-    return {name: dict.fromkeys(vip_prefixes(plan), hops) for name, hops in gateways.items()}
+    ways = {node.name: _ways(plan, node, announcing) for node in plan.having(Role.ROUTER)}
+    return {
+        name: {
+            prefix: tuple(str(way.peer_address if prefix.version == 4 else way.peer_address6) for way in found)
+            for prefix in vip_prefixes(plan)
+        }
+        for name, found in ways.items()
+    }
 
 
-def _gateways(plan: LabPlan, router: NodePlan, announcing: Collection[str]) -> tuple[str, ...]:
+def _ways(plan: LabPlan, router: NodePlan, announcing: Collection[str]) -> list[Interface]:
+    """The interfaces that a VIP's packets leave by, alike in both families."""
     serving = {plan.nodes[name].site for name in announcing}
     own, transit, routers_by_number = [], [], []
     for interface, peer in plan.neighbours(router):
-        address = str(interface.peer_address)
         if peer.role is Role.EDGE and peer.name in announcing:
-            own.append(address)
+            own.append(interface)
         elif peer.role is Role.ROUTER and not peer.site and serving - {router.site}:
-            transit.append(address)
+            transit.append(interface)
         elif peer.role is Role.ROUTER and not router.site and peer.site in serving:
-            routers_by_number.append((peer.number, address))
+            routers_by_number.append((peer.number, interface))
     if not router.site:
-        return tuple(address for _, address in sorted(routers_by_number)[:1])
-    return tuple(own or transit)
+        return [min(routers_by_number, key=lambda found: found[0])[1]] if routers_by_number else []
+    return own or transit
 
 
 def gateway_names(plan: LabPlan) -> Mapping[str, str]:
     """The node that has each link address, to show next hops by name."""
-    return {str(interface.address.ip): node.name for node in plan.nodes.values() for interface in node.interfaces}
+    return {
+        str(address.ip): node.name
+        for node in plan.nodes.values()
+        for interface in node.interfaces
+        for address in (interface.address, interface.address6)
+    }
 
 
 def table(plan: LabPlan, snapshot: Snapshot) -> list[tuple[str, str, str]]:
@@ -52,7 +64,8 @@ def table(plan: LabPlan, snapshot: Snapshot) -> list[tuple[str, str, str]]:
     names = gateway_names(plan)
     rows = []
     for router in routers(plan):
-        for prefix, hops in sorted(snapshot.get(router, {}).items()):
-            shown = [f"{hop.gateway} dev {hop.device} ({names.get(hop.gateway, '?')})" for hop in hops]
+        hops_of = snapshot.get(router, {})
+        for prefix in sorted(hops_of, key=in_order):
+            shown = [f"{hop.gateway} dev {hop.device} ({names.get(hop.gateway, '?')})" for hop in hops_of[prefix]]
             rows.append((router, str(prefix), ", ".join(shown)))
     return rows

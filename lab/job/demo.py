@@ -6,14 +6,14 @@ Works through `lab.runtime.Runtime` alone, so the same job runs on namespaces an
 import json
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from lab.addressing import LabPlan, Role
+from lab.addressing import LabPlan, NodePlan, Role, ServicePlan
 from lab.job import convergence, scenario
 from lab.job.scenario import Action, Check, Step, StepResult
 from lab.observe import inspect_links
@@ -30,6 +30,7 @@ SCHEMA_VERSION = 1
 _CONVERGED_WITHIN = 30.0
 _ROUTES_WITHIN = 30.0
 _HEALTHY_WITHIN = 20.0
+_IPV6_SHARE = 0.2  # of connections and of requests
 _OBSERVED = 2.5  # seconds of traffic that belong to a step after its routes came
 
 
@@ -142,14 +143,9 @@ class Demo:
         services = {service.name: service for service in self._plan.services}
         if not {"web", "echo"} <= set(services) or not clients:
             raise LabError("the main job needs clients and the services 'web' (HTTP) and 'echo' (TCP)")
-        web, echo = services["web"], services["echo"]
         for client in clients:
-            plan = Plan(
-                source=str(client.client_address),
-                requests=Requests(f"http://{web.vip}/", amount.rate),
-                connections=Connections(f"{echo.vip}:{echo.ports[0][1]}", amount.connections),
-            )
-            self._loads.append(stack.enter_context(Load.start(self._runtime, client.name, plan, "python3")))
+            for plan in _traffic(client, services["web"], services["echo"], amount):
+                self._loads.append(stack.enter_context(Load.start(self._runtime, client.name, plan, "python3")))
         population = amount.connections * len(clients)
         self._progress(f"opening {population} connections and {amount.rate * len(clients):g} requests a second")
         for load in self._loads:
@@ -201,6 +197,24 @@ class Demo:
             words = " ".join(arguments)
             raise LabError(f"{node}: 'fairhop {words}' ended with {done.returncode}: {done.stderr.strip()}")
         return done
+
+
+def _traffic(client: NodePlan, web: ServicePlan, echo: ServicePlan, amount: Amount) -> Iterator[Plan]:
+    """What a client sends: over IPv6 a share of it, where the services have IPv6 VIPs."""
+    port = echo.ports[0][1]
+    six = _IPV6_SHARE if web.vip6 and echo.vip6 else 0.0
+    count6, rate6 = round(amount.connections * six), amount.rate * six
+    yield Plan(
+        source=str(client.client_address),
+        requests=Requests(f"http://{web.vip}/", amount.rate - rate6),
+        connections=Connections(f"{echo.vip}:{port}", amount.connections - count6),
+    )
+    if count6:
+        yield Plan(
+            source=str(client.client_address6),
+            requests=Requests(f"http://[{web.vip6}]/", rate6),
+            connections=Connections(f"[{echo.vip6}]:{port}", count6),
+        )
 
 
 def _summary(result: StepResult) -> str:

@@ -2,13 +2,13 @@
 
 The kernel tells of a route that is added, replaced or deleted. It tells nothing of a next hop that dies with its
 interface, so a change of a link or of a next hop object is a reason to read the whole table again, and the events are
-then what differs from before.
+then what differs from before. Of an IPv6 route with several next hops it may also tell that one of them is deleted.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network
 
+from bgp.route import Prefix
 from edge.datapath import netlink
 from edge.datapath.netlink import Message, NetlinkError
 from edge.datapath.rtnetlink import read_link
@@ -29,9 +29,9 @@ class Hop:
 
 
 Hops = tuple[Hop, ...]
-Table = Mapping[IPv4Network, Hops]
+Table = Mapping[Prefix, Hops]
 Snapshot = Mapping[str, Table]
-Expected = Mapping[str, Mapping[IPv4Network, Collection[str]]]
+Expected = Mapping[str, Mapping[Prefix, Collection[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +43,17 @@ class RouteEvent:
 
     time: float
     router: str
-    prefix: IPv4Network
+    prefix: Prefix
     hops: Hops
 
 
-_Routes = dict[tuple[IPv4Network, int], Hops]
+_Routes = dict[tuple[Prefix, int], Hops]
 
 
 class Fib:
     """One router's main table, as far as it concerns `prefixes`, sorted next hops only where packets take them."""
 
-    def __init__(self, router: str, prefixes: Collection[IPv4Network], links: Mapping[int, str], port: int) -> None:
+    def __init__(self, router: str, prefixes: Collection[Prefix], links: Mapping[int, str], port: int) -> None:
         """`links`: interface names by index. `port`: the netlink port of the reader, to know answers from news."""
         self.router = router
         self.synchronised = False
@@ -64,7 +64,7 @@ class Fib:
         self._reading_since: float | None = None  # being read because of something at that time
         self._sequence = 0
 
-    def table(self) -> dict[IPv4Network, Hops]:
+    def table(self) -> dict[Prefix, Hops]:
         """The next hops in use for each prefix that has any."""
         return _in_use(self._routes)
 
@@ -91,7 +91,7 @@ class Fib:
         time = now
         for message in netlink.messages(data):
             if message.type in (netlink.RTM_NEWROUTE, netlink.RTM_DELROUTE):
-                self._route(message)
+                self._route(message, now)
             elif message.type in (netlink.RTM_NEWLINK, netlink.RTM_DELLINK):
                 link = read_link(message.payload)
                 self._links[link.ifindex] = link.name or self._links.get(link.ifindex, "")
@@ -104,7 +104,7 @@ class Fib:
                 raise NetlinkError(f"{self.router}: the kernel refused to tell its routes (errno {code})")
         return [] if before is None else self._events(before, time)
 
-    def _route(self, message: Message) -> None:
+    def _route(self, message: Message, now: float) -> None:
         route = read_route(message.payload)
         if route is None or route.table != _TABLE_MAIN or route.prefix not in self._prefixes:
             return
@@ -116,8 +116,10 @@ class Fib:
         for table in tables:
             if message.type == netlink.RTM_NEWROUTE:
                 table[key] = hops
-            else:
+            elif route.prefix.version == 4 or table.get(key) == hops:
                 table.pop(key, None)
+            else:
+                self.lost(now)
 
     def _done(self, message: Message, now: float) -> float:
         """The whole table is read; the time of the change that was the reason to read it."""
@@ -138,11 +140,17 @@ class Fib:
 
     def _events(self, before: Table, time: float) -> list[RouteEvent]:
         after = self.table()
-        changed = sorted(prefix for prefix in {*before, *after} if before.get(prefix, ()) != after.get(prefix, ()))
+        changed = [prefix for prefix in {*before, *after} if before.get(prefix, ()) != after.get(prefix, ())]
+        changed.sort(key=in_order)
         return [RouteEvent(time, self.router, prefix, after.get(prefix, ())) for prefix in changed]
 
 
-def _in_use(routes: _Routes) -> dict[IPv4Network, Hops]:
+def in_order(prefix: Prefix) -> tuple[int, Prefix]:
+    """What prefixes of both families are sorted by."""
+    return prefix.version, prefix
+
+
+def _in_use(routes: _Routes) -> dict[Prefix, Hops]:
     """For each prefix the next hops of the route with the lowest metric, where it has any."""
     highest_first = sorted(routes, key=lambda key: key[1], reverse=True)
     best = {prefix: routes[prefix, metric] for prefix, metric in highest_first}

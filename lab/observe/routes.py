@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv4Network
 from pathlib import Path
 
+from bgp.route import Prefix
 from edge.datapath import netlink
 from edge.datapath.netlink import NetlinkError
 from lab.observe.fib import Expected, Fib, RouteEvent, Snapshot, differences
@@ -20,7 +20,8 @@ from lab.observe.inside import inside
 from lab.observe.sockets import Observer
 from lab.runtime import LabError
 
-_GROUPS = (netlink.GROUP_LINK, netlink.GROUP_IPV4_ROUTE, netlink.GROUP_NEXTHOP)
+_GROUP_IPV6_ROUTE = 11
+_GROUPS = (netlink.GROUP_LINK, netlink.GROUP_IPV4_ROUTE, _GROUP_IPV6_ROUTE, netlink.GROUP_NEXTHOP)
 _SO_RCVBUFFORCE = 33
 _BUFFER = 4 << 20
 _DATAGRAM = 1 << 17  # more than the kernel puts into one
@@ -40,7 +41,7 @@ class RouteWatch(Observer):
     Raises LabError, also from any later method once the reader has failed.
     """
 
-    def __init__(self, netns: Mapping[str, Path], prefixes: Collection[IPv4Network]) -> None:
+    def __init__(self, netns: Mapping[str, Path], prefixes: Collection[Prefix]) -> None:
         self._changed = threading.Condition()
         self._events: list[RouteEvent] = []
         self._error: Exception | None = None
@@ -176,7 +177,7 @@ def _ask(router: _Router) -> None:
         router.sock.send(request)
 
 
-def _open(name: str, prefixes: Collection[IPv4Network], opened: ExitStack) -> _Router:
+def _open(name: str, prefixes: Collection[Prefix], opened: ExitStack) -> _Router:
     """A socket that hears of routes, links and next hops in a router's namespace, in which this is called."""
     kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
     sock = opened.enter_context(socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE))

@@ -4,35 +4,43 @@ What they have in common with the edge's is `edge.datapath.netlink`.
 """
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
+from bgp.route import Prefix
 from edge.datapath import netlink
 from edge.datapath.netlink import Hop, NetlinkError
+
+_AF_UNSPEC = 0
+_PREFIXES: dict[int, type[IPv4Network] | type[IPv6Network]] = {
+    netlink.AF_INET: IPv4Network,
+    netlink.AF_INET6: IPv6Network,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An IPv4 route as the kernel tells it. `metric`: the lower one is in use. No paths: it refuses packets."""
+    """A route as the kernel tells it. `metric`: the lower one is in use. No paths: it refuses packets."""
 
-    prefix: IPv4Network
+    prefix: Prefix
     table: int
     metric: int
     paths: tuple[Hop, ...]
 
 
 def route_dump(sequence: int) -> bytes:
-    """The request for all IPv4 routes of the namespace."""
-    payload = netlink.ROUTE.pack(netlink.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
+    """The request for all routes of the namespace, of every family that has any."""
+    payload = netlink.ROUTE.pack(_AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0)
     return netlink.request(netlink.RTM_GETROUTE, netlink.DUMP, sequence, payload)
 
 
 def read_route(payload: bytes) -> Route | None:
-    """The route that a route message is about; None when it is not an IPv4 route for every TOS."""
+    """The route that a route message is about; None when it is not an IPv4 or IPv6 route for every TOS."""
     family, length, _, tos, table, _, _, kind, flags = netlink.unpack(netlink.ROUTE, payload, "a route message")
-    if family != netlink.AF_INET or tos:
+    kind_of_prefix = _PREFIXES.get(family)
+    if kind_of_prefix is None or tos:
         return None
     found = netlink.attributes(payload[netlink.ROUTE.size :])
-    prefix = _prefix(found.get(netlink.RTA_DST, bytes(4)), length)
+    prefix = _prefix(kind_of_prefix, found.get(netlink.RTA_DST, bytes(kind_of_prefix(0).max_prefixlen // 8)), length)
     table = netlink.number(found.get(netlink.RTA_TABLE), table)
     metric = netlink.number(found.get(netlink.RTA_PRIORITY), 0)
     unicast = kind == netlink.RTN_UNICAST
@@ -40,8 +48,9 @@ def read_route(payload: bytes) -> Route | None:
     return Route(prefix, table, metric, paths)
 
 
-def _prefix(address: bytes, length: int) -> IPv4Network:
+def _prefix(kind: type[IPv4Network] | type[IPv6Network], address: bytes, length: int) -> Prefix:
     try:
-        return IPv4Network((address, length))
+        return kind((address, length))
     except ValueError as error:
-        raise NetlinkError(f"netlink: {len(address)} bytes, {length} bits of them, are no IPv4 prefix") from error
+        what = "IPv4 prefix" if kind is IPv4Network else "IPv6 prefix"
+        raise NetlinkError(f"netlink: {len(address)} bytes, {length} bits of them, are no {what}") from error

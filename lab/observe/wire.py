@@ -16,7 +16,7 @@ from edge.datapath.model import Encap
 from lab.observe.inside import inside
 from lab.observe.sockets import Observer, packet_socket
 from lab.observe.taps import Tap
-from lab.observe.tunnel import TunnelError, Tunnelled, parse_tunnel
+from lab.observe.tunnel import IPV6_IN_IPV4, TunnelError, Tunnelled, parse_tunnel
 from lab.runtime import LabError
 from lab.traffic.flow import Flow
 
@@ -29,7 +29,8 @@ _FILTER = b"".join(
     struct.pack("=HBBI", *instruction)
     for instruction in (
         (0x30, 0, 0, 23),  # ldb [23]
-        (0x15, 1, 0, Encap.IPIP),  # jeq -> accept
+        (0x15, 2, 0, Encap.IPIP),  # jeq -> accept
+        (0x15, 1, 0, IPV6_IN_IPV4),  # jeq -> accept
         (0x15, 0, 1, Encap.GRE),  # jeq -> accept, else drop
         (0x06, 0, 0, _LARGEST),
         (0x06, 0, 0, 0),

@@ -26,15 +26,21 @@ def reason_of(error: Exception) -> Reason:
     return Reason.TIMEOUT if isinstance(error, TimeoutError) else Reason.LOCAL
 
 
+def tcp_socket(source: str) -> socket.socket:
+    """A non-blocking TCP socket of the family of `source`. Raises OSError."""
+    family = socket.AF_INET6 if ":" in source else socket.AF_INET
+    return socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+
+
 def bind_source(sock: socket.socket, source: str) -> None:
     """Let a TCP socket speak from `source`; its port is chosen later, for the pair of addresses. Raises OSError."""
     sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-    sock.bind((source, 0))
+    sock.bind((source, 0))  # the option works on IPv6 sockets too
 
 
 async def connect(source: str, address: tuple[str, int]) -> socket.socket:
     """A connected, non-blocking TCP socket from `source`. Raises OSError; no descriptor stays open then."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    sock = tcp_socket(source)
     try:
         bind_source(sock, source)
         await asyncio.get_running_loop().sock_connect(sock, address)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -34,10 +34,10 @@ class Requests:
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """Long-lived connections to `target` ("address:port"): `count` of them, each with a ping every `interval` seconds.
+    """Long-lived connections to `target`: `count` of them, each with a ping every `interval` seconds.
 
-    A connection without the answer to a ping for `timeout` seconds is broken; one that cannot be established is tried
-    again after `retry` seconds.
+    `target` is "address:port" or "[IPv6 address]:port". A connection without the answer to a ping for `timeout`
+    seconds is broken; one that cannot be established is tried again after `retry` seconds.
     """
 
     target: str
@@ -50,40 +50,51 @@ class Connections:
     def address(self) -> tuple[str, int]:
         """Where the connections go."""
         host, _, port = self.target.rpartition(":")
-        return host, int(port) if port.isascii() and port.isdigit() else 0
+        bracketed = host.startswith("[") and host.endswith("]")
+        if (":" in host) != bracketed:  # 2001:db8::1:7000 could mean two things
+            return self.target, 0
+        return host[1:-1] if bracketed else host, int(port) if port.isascii() and port.isdigit() else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The traffic of one client, from `source`; either kind may be absent. Checked when made: ValueError."""
+    """The traffic of one client, from `source` and in its family; either kind may be absent.
+
+    Checked when made: ValueError.
+    """
 
     source: str
     requests: Requests | None = None
     connections: Connections | None = None
 
     def __post_init__(self) -> None:
-        _check_address("source", self.source)
+        version = _check_address("source", self.source)
         if self.requests:
             _check_requests(self.requests)
+            _check_address("requests.url", self.requests.address[0], version)
         if self.connections:
             _check_connections(self.connections)
+            _check_address("connections.target", self.connections.address[0], version)
 
     def to_json(self) -> dict[str, Any]:
         """A plain JSON object; `plan_from_json` reads it back."""
         return asdict(self)
 
 
-def _check_address(name: str, text: str) -> None:
+def _check_address(name: str, text: str, version: int | None = None) -> int:
+    """The IP version of an address; ValueError when it is none, or not of `version`."""
     try:
-        IPv4Address(text)
+        found = ip_address(text).version
     except ValueError as error:
-        raise ValueError(f"{name}: {text!r} is no IPv4 address") from error
+        raise ValueError(f"{name}: {text!r} is no IP address") from error
+    if version not in (None, found):
+        raise ValueError(f"{name}: {text!r} is not of the source's family, IPv{version}")
+    return found
 
 
 def _check_requests(requests: Requests) -> None:
     if urlsplit(requests.url).scheme != "http":
         raise ValueError(f"requests.url: {requests.url!r} is no http URL")
-    _check_address("requests.url", requests.address[0])
     if not requests.url.isascii() or not requests.url.isprintable() or " " in requests.url:
         raise ValueError(f"requests.url: {requests.url!r} has characters that a URL cannot have")
     if not (0 < requests.rate <= 1000 and requests.timeout > 0):
@@ -93,8 +104,7 @@ def _check_requests(requests: Requests) -> None:
 
 
 def _check_connections(connections: Connections) -> None:
-    host, port = connections.address
-    _check_address("connections.target", host)
+    _, port = connections.address
     if not 0 < port <= 65535:
         raise ValueError(f"connections.target: {connections.target!r} is not address:port with a port in 1..65535")
     if not 0 < connections.count <= 20000:

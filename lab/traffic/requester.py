@@ -8,7 +8,7 @@ import errno
 import socket
 from collections import deque
 
-from lab.traffic.connect import bind_source, reason_of
+from lab.traffic.connect import bind_source, reason_of, tcp_socket
 from lab.traffic.facts import Reason
 from lab.traffic.flow import flow_of_sockets
 from lab.traffic.http_reply import Reply, read_reply
@@ -62,7 +62,7 @@ class _Exchange:
         self.over = False
         self._owner = owner
         self._request = owner.ledger.requested(owner.loop.time())
-        self._sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._sock = tcp_socket(owner.source)
         self._data = b""
 
     def start(self) -> None:

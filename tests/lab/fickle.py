@@ -20,7 +20,10 @@ class Fickle:
     """
 
     def __init__(self, netns: Path, address: str) -> None:
-        self._listeners = inside(netns, lambda: [socket.create_server((address, port)) for port in (7000, 80)])
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._listeners = inside(
+            netns, lambda: [socket.create_server((address, port), family=family) for port in (7000, 80)]
+        )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="fickle server")
         self._echo: deque[str] = deque()

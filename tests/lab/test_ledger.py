@@ -326,8 +326,11 @@ def test_a_report_of_another_version_is_refused() -> None:
         report_from_json({"schema_version": 2})
 
 
-@pytest.mark.parametrize("value", [None, [], ["a"], ["1.2.3.4", 1, "1.2.3.4", 70000, 6], ["1.2.3.4", 1, "x", 7, 6]])
+@pytest.mark.parametrize(
+    "value",
+    [None, [], ["a"], ["1.2.3.4", 1, "1.2.3.4", 70000, 6], ["1.2.3.4", 1, "x", 7, 6], ["1.2.3.4", 1, "::1", 7, 6]],
+)
 def test_a_flow_that_is_none_is_refused(value: object) -> None:
-    with pytest.raises(ValueError, match=r"flow|Expected 4|[Oo]ctet"):
+    with pytest.raises(ValueError, match="flow: "):
         flow_from_json(value)
     assert flow_from_json(FLOW.to_json()) == FLOW

@@ -4,13 +4,14 @@ import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bgp.route import Prefix
 from edge.datapath.netlink import NetlinkError, messages
 from lab.observe.fib import Fib, Hop, RouteEvent, Snapshot, differences
 from lab.observe.routes import RouteWatch
@@ -19,6 +20,7 @@ from lab.runtime import LabError
 from tests.lab.privatenet import ip, namespace, needs_root, run
 
 WEB, ECHO, OTHER = (IPv4Network(f"203.0.113.{n}/32") for n in (10, 11, 99))
+WEB6 = IPv6Network("2001:db8:1::10/128")
 LINKS = {2: "eth1", 3: "eth2"}
 PORT, ZEBRA = 4711, 812
 NEWLINK, NEWROUTE, DELROUTE, NEXTHOP, DONE, ERROR = 16, 24, 25, 104, 3, 2
@@ -32,21 +34,24 @@ def attribute(kind: int, value: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
 
 
-def route(prefix: IPv4Network, hops: Sequence[tuple[str, int, int]], metric: int = 20, table: int = 254) -> bytes:
+def route(prefix: Prefix, hops: Sequence[tuple[str, int, int]], metric: int = 20, table: int = 254) -> bytes:
     """A unicast route: hops are (gateway, index, flags); one hop is written as the kernel writes one."""
     body = attribute(1, prefix.network_address.packed) + attribute(15, struct.pack("=I", table))
     body += attribute(6, struct.pack("=I", metric))
     flags = 0
     if len(hops) == 1:
         ((gateway, index, flags),) = hops
-        body += attribute(5, IPv4Address(gateway).packed) + attribute(4, struct.pack("=I", index))
+        body += attribute(5, ip_address(gateway).packed) + attribute(4, struct.pack("=I", index))
     else:
         legs = (
-            struct.pack("=HBBi", 16, state, 0, index) + attribute(5, IPv4Address(gateway).packed)
+            struct.pack("=HBBi", 12 + len(ip_address(gateway).packed), state, 0, index)
+            + attribute(5, ip_address(gateway).packed)
             for gateway, index, state in hops
         )
         body += attribute(9, b"".join(legs))
-    return struct.pack("=BBBBBBBBI", 2, prefix.prefixlen, 0, 0, 0, 186, 0, 1, flags) + body
+    return (
+        struct.pack("=BBBBBBBBI", 2 if prefix.version == 4 else 10, prefix.prefixlen, 0, 0, 0, 186, 0, 1, flags) + body
+    )
 
 
 def link(index: int, name: str) -> bytes:
@@ -58,7 +63,7 @@ HOP_ONE, HOP_TWO = Hop("10.0.5.1", "eth1"), Hop("10.0.7.1", "eth2")
 
 
 def synchronised(*routes: bytes) -> Fib:
-    fib = Fib("a-r1", [WEB, ECHO], LINKS, PORT)
+    fib = Fib("a-r1", [WEB, ECHO, WEB6], LINKS, PORT)
     assert fib.request() is not None
     answers = b"".join(message(NEWROUTE, each, PORT) for each in routes)
     assert fib.fold(answers + message(DONE, bytes(4), PORT), 1.0) == []
@@ -96,8 +101,32 @@ def test_a_route_that_refuses_packets_has_no_next_hop() -> None:
     assert event.hops == ()
 
 
-def test_routes_for_one_tos_and_of_ipv6_are_not_ours() -> None:
-    for at, value in ((0, 10), (3, 0x10)):
+ONE6, TWO6 = ("fd00:0:0:5::1", 2, 0), ("fd00:0:0:7::1", 3, 0)
+
+
+def test_routes_of_both_families_are_told() -> None:
+    fib = synchronised(route(WEB, [ONE]), route(WEB6, [ONE6, TWO6]))
+    assert fib.table() == {WEB: (HOP_ONE,), WEB6: (Hop("fd00:0:0:5::1", "eth1"), Hop("fd00:0:0:7::1", "eth2"))}
+    news = message(NEWROUTE, route(WEB6, [TWO6])) + message(DELROUTE, route(WEB, [ONE]))
+    assert fib.fold(news, 2.0) == [
+        RouteEvent(2.0, "a-r1", WEB, ()),
+        RouteEvent(2.0, "a-r1", WEB6, (Hop("fd00:0:0:7::1", "eth2"),)),
+    ]
+    assert fib.fold(message(DELROUTE, route(WEB6, [TWO6])), 3.0) == [RouteEvent(3.0, "a-r1", WEB6, ())]
+    assert fib.request() is None
+
+
+def test_one_next_hop_of_an_ipv6_route_that_is_deleted_makes_it_read_again() -> None:
+    fib = synchronised(route(WEB6, [ONE6, TWO6]))
+    assert fib.fold(message(DELROUTE, route(WEB6, [ONE6])), 5.0) == []
+    assert fib.request() is not None
+    fib.fold(message(NEWROUTE, route(WEB6, [TWO6]), PORT), 5.1)
+    event = RouteEvent(5.0, "a-r1", WEB6, (Hop("fd00:0:0:7::1", "eth2"),))
+    assert fib.fold(message(DONE, bytes(4), PORT), 5.2) == [event]
+
+
+def test_routes_for_one_tos_and_of_other_families_are_not_ours() -> None:
+    for at, value in ((0, 28), (3, 0x10)):
         odd = bytearray(route(WEB, [ONE]))
         odd[at] = value
         assert read_route(bytes(odd)) is None
@@ -178,7 +207,7 @@ CHANGE = st.tuples(st.booleans(), st.sampled_from([WEB, ECHO]), HOPS, st.sampled
 @settings(deadline=None)
 @given(st.lists(CHANGE, max_size=20), st.integers(0, 20))
 def test_events_replay_to_the_table_whatever_is_read_again(changes: list[Change], reread: int) -> None:
-    fib, replayed = synchronised(), dict[IPv4Network, tuple[Hop, ...]]()
+    fib, replayed = synchronised(), dict[Prefix, tuple[Hop, ...]]()
     kernel: dict[tuple[IPv4Network, int], list[tuple[str, int, int]]] = {}
     for number, (add, prefix, hops, metric) in enumerate(changes):
         if add:
@@ -223,6 +252,8 @@ def test_no_bytes_make_the_parser_raise_anything_but_its_error(data: bytes) -> N
         (message(NEWROUTE, bytes([2, 33]) + bytes(10)), "4 bytes, 33 bits of them, are no IPv4 prefix"),
         (message(NEWROUTE, bytes([2, 24]) + bytes(10) + attribute(1, b"\x0a\0")), "2 bytes, 24 bits of them, are no"),
         (message(NEWROUTE, bytes([2] + [0] * 6 + [1]) + bytes(4) + attribute(5, bytes(3))), "a gateway of 3 bytes"),
+        (message(NEWROUTE, bytes([10, 129]) + bytes(10)), "16 bytes, 129 bits of them, are no IPv6 prefix"),
+        (message(NEWROUTE, bytes([10, 32]) + bytes(10) + attribute(1, bytes(4))), "4 bytes, 32 bits of them, are no"),
         (message(NEWROUTE, bytes([2] + [0] * 6 + [1]) + bytes(4) + attribute(6, bytes(2))), "a number of 2 bytes"),
     ],
 )
@@ -234,7 +265,7 @@ def test_what_is_no_message_says_why(data: bytes, complaint: str) -> None:
 
 def test_differences_name_router_prefix_and_both_sides() -> None:
     snapshot: Snapshot = {"a-r1": {WEB: (HOP_ONE, HOP_TWO)}, "a-r2": {WEB: (HOP_ONE,)}}
-    both = {WEB: ["10.0.7.1", "10.0.5.1"]}
+    both: dict[Prefix, list[str]] = {WEB: ["10.0.7.1", "10.0.5.1"]}
     assert differences(snapshot, {"a-r1": both}) == []
     assert differences(snapshot, {"a-r2": both, "b-r1": both}) == [
         "a-r2: 203.0.113.10/32 has 10.0.5.1@eth1, expected 10.0.5.1 10.0.7.1",
@@ -256,6 +287,7 @@ def routers() -> Iterator[dict[str, Path]]:
             f"address add 10.0.{n}.0/31 dev eth{n}",
             f"link set eth{n} up",
             f"link set far{n} up",
+            f"address add fd00:{n}::/127 dev eth{n} nodad",
         )
     ]
     with namespace("routes", *links) as one, namespace("routes", *links) as two:
@@ -264,7 +296,8 @@ def routers() -> Iterator[dict[str, Path]]:
 
 BOTH = "nexthop via 10.0.1.1 dev eth1 nexthop via 10.0.2.1 dev eth2"
 GATEWAYS = ["10.0.1.1", "10.0.2.1"]
-ALL = {"a-r1": {WEB: GATEWAYS}, "a-r2": {WEB: GATEWAYS}}
+BOTH6 = "nexthop via fd00:1::1 dev eth1 nexthop via fd00:2::1 dev eth2"
+ALL: dict[str, dict[Prefix, list[str]]] = {"a-r1": {WEB: GATEWAYS}, "a-r2": {WEB: GATEWAYS}}
 
 
 def descriptors() -> set[str]:
@@ -303,6 +336,25 @@ def test_a_watch_sees_every_routers_changes_and_their_time(routers: dict[str, Pa
 
 
 @needs_root
+def test_a_watch_sees_ipv6_routes_come_change_and_go(routers: dict[str, Path]) -> None:
+    node = routers["a-r1"]
+    with RouteWatch(routers, [WEB6]) as watch:
+        for words, gateways in (
+            (f"add {WEB6} proto bgp metric 20 {BOTH6}", ["fd00:1::1", "fd00:2::1"]),
+            (f"replace {WEB6} proto bgp metric 20 via fd00:2::1", ["fd00:2::1"]),
+            (f"replace {WEB6} proto bgp metric 20 {BOTH6}", ["fd00:1::1", "fd00:2::1"]),
+            (f"del {WEB6} metric 20 nexthop via fd00:1::1 dev eth1", ["fd00:2::1"]),
+            (f"append {WEB6} proto bgp metric 20 via fd00:1::1 dev eth1", ["fd00:1::1", "fd00:2::1"]),
+            (f"del {WEB6} metric 20", []),
+        ):
+            ip(node, f"-6 route {words}")
+            watch.wait_for({"a-r1": {WEB6: gateways}}, 2)
+        ip(node, f"-6 route add {WEB6} proto bgp metric 20 {BOTH6}")
+        ip(node, "link set eth1 down")
+        watch.wait_for({"a-r1": {WEB6: ["fd00:2::1"]}}, 2)
+
+
+@needs_root
 def test_a_next_hop_lost_with_its_interface_is_seen(routers: dict[str, Path]) -> None:
     ip(routers["a-r1"], f"route add {WEB} proto bgp metric 20 {BOTH}")
     with RouteWatch(routers, [WEB]) as watch:
@@ -337,7 +389,8 @@ def test_many_changes_at_once_end_in_the_right_table(routers: dict[str, Path]) -
             run("ip", "-n", node.name, "-batch", str(batch))
         finally:
             batch.unlink()
-        watch.wait_for({"a-r1": {WEB: ["10.0.2.1"], **{prefix: ["10.0.1.1"] for prefix in noise}}}, 2)
+        wanted: dict[Prefix, list[str]] = {WEB: ["10.0.2.1"], **{prefix: ["10.0.1.1"] for prefix in noise}}
+        watch.wait_for({"a-r1": wanted}, 2)
         assert len(watch.events()) == 201
 
 

@@ -22,6 +22,7 @@ from tests.lab.fickle import NAME, Fickle
 from tests.lab.privatenet import ip, namespace, needs_root, spawn
 
 SOURCE, SERVER, NOWHERE, TARGET = "198.51.100.9", "203.0.113.11", "203.0.113.99", "203.0.113.11:7000"
+SOURCE6, SERVER6 = "2001:db8:c::9", "2001:db8:1::11"
 COUNT = 20
 INTERVAL = 0.1
 TIMEOUT = 0.5
@@ -30,6 +31,7 @@ TIMEOUT = 0.5
 @pytest.fixture(scope="module")
 def netns() -> Iterator[Path]:
     addresses = [f"address add {address}/32 dev lo" for address in (SOURCE, "198.51.100.10", SERVER)]
+    addresses += [f"address add {address}/128 dev lo nodad" for address in (SOURCE6, SERVER6)]
     with namespace("traffic", *addresses, f"route add unreachable {NOWHERE}") as path:
         yield path
 
@@ -91,43 +93,22 @@ def test_steady_traffic_is_answered_and_nothing_fails(netns: Path, server: Fickl
 
 
 @needs_root
-@pytest.mark.parametrize(
-    ("how", "reason"),
-    [
-        ("reset", Reason.RESET),
-        ("eof", Reason.EOF),
-        ("stall", Reason.TIMEOUT),
-        ("other", Reason.OTHER_BACKEND),
-        ("wrong", Reason.WRONG_ANSWER),
-        ("endless", Reason.WRONG_ANSWER),
-    ],
-)
-def test_each_way_to_break_a_connection_is_counted_once(netns: Path, server: Fickle, how: str, reason: Reason) -> None:
-    with start(netns, Plan(SOURCE, connections=connections())) as load:
-        load.wait_ready(5)
-        before = time.monotonic()
-        load.mark("start")
-        server.spoil(how, 3)
-        facts = until(load, lambda f: f.broken_connections >= 3 and f.opened >= 3 and len(f.flows_per_backend) == 1)
-        time.sleep(2 * INTERVAL)
-        facts = facts.then(load.mark("after"))
-    assert facts.broken == {reason: 3}
-    assert (facts.opened, facts.established, facts.flows_per_backend) == (3, COUNT, {NAME: COUNT})
-    assert [(f.kind, f.reason, f.backend) for f in facts.failures] == [(Kind.CONNECTION, reason, NAME)] * 3
-    assert all(before < failure.time < time.monotonic() for failure in facts.failures)
-    if how == "stall":
-        assert TIMEOUT <= facts.longest_gap < 2 * TIMEOUT
-
-
-@needs_root
-def test_an_answer_in_pieces_breaks_nothing(netns: Path, server: Fickle) -> None:
-    with start(netns, Plan(SOURCE, connections=connections())) as load:
+def test_traffic_over_ipv6_is_recorded_alike(netns: Path) -> None:
+    plan = Plan(SOURCE6, requests(f"[{SERVER6}]"), connections(f"[{SERVER6}]:7000"))
+    with Fickle(netns, SERVER6) as fickle, start(netns, plan) as load:
         load.wait_ready(5)
         load.mark("start")
-        server.spoil("split", 5)
-        facts = until(load, lambda f: f.answers > COUNT)
-    assert (facts.broken, facts.opened) == ({}, 0)
-    assert facts.longest_gap >= 0.02
+        time.sleep(0.3)
+        flows = load.flows()
+        facts = load.mark("steady")
+        fickle.spoil("reset", 3)
+        broken = until(load, lambda f: f.broken_connections >= 3)
+    assert (facts.broken, facts.failed, facts.established) == ({}, {}, COUNT)
+    assert facts.answers > 0
+    assert facts.replies > 0
+    assert {(str(f.client), str(f.vip), f.vip_port, f.protocol) for f in flows} == {(SOURCE6, SERVER6, 7000, 6)}
+    assert f"-> [{SERVER6}]:7000" in str(next(iter(flows)))
+    assert {str(failure.flow.client) for failure in broken.failures if failure.flow} == {SOURCE6}
 
 
 @needs_root
@@ -270,16 +251,20 @@ def test_a_load_says_what_its_process_said(netns: Path) -> None:
     [
         ([], "the text 'source'"),
         ({"source": 3}, "the text 'source'"),
-        ({"source": "x"}, "source: 'x' is no IPv4 address"),
+        ({"source": "x"}, "source: 'x' is no IP address"),
         ({"source": SOURCE, "more": 1}, r"unknown keys \['more'\]"),
         ({"source": SOURCE, "requests": {"url": "https://203.0.113.10/", "rate": 1}}, "no http URL"),
         ({"source": SOURCE, "requests": {"url": "http://203.0.113.10/", "rate": 0}}, "outside 0..1000"),
         ({"source": SOURCE, "requests": {"url": "http://203.0.113.10/", "rate": "9"}}, "requests.rate: '9' is no"),
         ({"source": SOURCE, "requests": {"url": "http://203.0.113.10/"}}, "rate"),
-        ({"source": SOURCE, "connections": {"target": "1.2.3.4", "count": 1}}, "connections.target: '' is no IPv4"),
+        ({"source": SOURCE, "connections": {"target": "1.2.3.4", "count": 1}}, "'1.2.3.4' is not address:port"),
         ({"source": SOURCE, "connections": {"target": "1.2.3.4:0", "count": 1}}, "is not address:port"),
         ({"source": SOURCE, "requests": {"url": "http://203.0.113.10/a b", "rate": 1}}, "characters"),
-        ({"source": SOURCE, "requests": {"url": "http://example.com/", "rate": 1}}, "'example.com' is no IPv4"),
+        ({"source": SOURCE, "requests": {"url": "http://example.com/", "rate": 1}}, "'example.com' is no IP address"),
+        ({"source": SOURCE6, "connections": {"target": "2001:db8:1::11:70", "count": 1}}, "is not address:port"),
+        ({"source": SOURCE6, "connections": {"target": "[1.2.3.4]:70", "count": 1}}, "is not address:port"),
+        ({"source": SOURCE6, "connections": {"target": TARGET, "count": 1}}, "not of the source's family, IPv6"),
+        ({"source": SOURCE, "requests": {"url": "http://[2001:db8:1::10]/", "rate": 1}}, "family, IPv4"),
         ({"source": SOURCE, "connections": {"target": TARGET, "count": 0}}, "connections.count: 0"),
         ({"source": SOURCE, "connections": {"target": TARGET, "count": True}}, "count: True"),
         ({"source": SOURCE, "connections": {"target": TARGET, "count": 1, "interval": 0}}, "connections.interval"),

@@ -21,9 +21,12 @@ from lab.traffic.flow import TCP, UDP, make_flow
 from tests.lab.privatenet import namespace, needs_root
 
 EDGE, BACKEND, OTHER_BACKEND = (IPv4Address(f"10.0.{n}.1") for n in (5, 9, 10))
-FLOW = make_flow("198.51.100.9", 40000, "203.0.113.11", 7000, TCP)
+CLIENT, VIP = IPv4Address("198.51.100.9"), IPv4Address("203.0.113.11")
+FLOW = make_flow(str(CLIENT), 40000, str(VIP), 7000, TCP)
+FLOW6 = make_flow("2001:db8:c::9", 40000, "2001:db8:1::11", 7000, TCP)
 ETHERNET = bytes(12) + b"\x08\0"
-GRE = b"\0\0\x08\0"
+GRE, GRE6 = b"\0\0\x08\0", b"\0\0\x86\xdd"
+IPV6_IN_IPV4 = 41
 
 
 def ipv4(source: IPv4Address, destination: IPv4Address, protocol: int, payload: bytes) -> bytes:
@@ -32,7 +35,16 @@ def ipv4(source: IPv4Address, destination: IPv4Address, protocol: int, payload: 
     return head[:10] + checksum(head).to_bytes(2, "big") + head[12:] + payload
 
 
-INNER = ipv4(FLOW.client, FLOW.vip, TCP, struct.pack("!HH", FLOW.client_port, FLOW.vip_port) + bytes(16))
+INNER = ipv4(CLIENT, VIP, TCP, struct.pack("!HH", FLOW.client_port, FLOW.vip_port) + bytes(16))
+INNER6 = (
+    struct.pack("!IHBB", 6 << 28 | 7, 20, TCP, 64)
+    + FLOW6.client.packed
+    + FLOW6.vip.packed
+    + struct.pack("!HH", FLOW6.client_port, FLOW6.vip_port)
+    + bytes(16)
+)
+SIX_IN_FOUR = ETHERNET + ipv4(EDGE, BACKEND, IPV6_IN_IPV4, INNER6)
+SIX_IN_GRE = ETHERNET + ipv4(EDGE, BACKEND, Encap.GRE, GRE6 + INNER6)
 IPIP = ETHERNET + ipv4(EDGE, BACKEND, Encap.IPIP, INNER)
 IN_GRE = ETHERNET + ipv4(EDGE, BACKEND, Encap.GRE, GRE + INNER)
 
@@ -42,8 +54,13 @@ def test_a_tunnel_tells_flow_backend_and_edge(frame: bytes, encap: Encap) -> Non
     assert parse_tunnel(frame) == Tunnelled(FLOW, BACKEND, encap, EDGE)
 
 
+@pytest.mark.parametrize(("frame", "encap"), [(SIX_IN_FOUR, Encap.IPIP), (SIX_IN_GRE, Encap.GRE)])
+def test_ipv6_inside_is_parsed_too(frame: bytes, encap: Encap) -> None:
+    assert parse_tunnel(frame) == Tunnelled(FLOW6, BACKEND, encap, EDGE)
+
+
 def test_udp_is_parsed_too() -> None:
-    inner = ipv4(FLOW.client, FLOW.vip, UDP, struct.pack("!HHHH", 1, 2, 8, 0))
+    inner = ipv4(CLIENT, VIP, UDP, struct.pack("!HHHH", 1, 2, 8, 0))
     parsed = parse_tunnel(ETHERNET + ipv4(EDGE, BACKEND, Encap.IPIP, inner))
     assert parsed.flow == make_flow("198.51.100.9", 1, "203.0.113.11", 2, UDP)
 
@@ -78,15 +95,20 @@ OUTER, INSIDE, INSIDE_GRE = 14, 34, 38
         (changed(IPIP, OUTER + 6, b"\x20\0"), "outer packet is a fragment"),
         (changed(IPIP, OUTER + 6, b"\0\x01"), "outer packet is a fragment"),
         (changed(IPIP, OUTER + 8, b"\x01"), "outer header checksum is wrong"),
-        (changed(IPIP, OUTER + 9, b"\x06", OUTER), "outer protocol 6, expected 4 or 47"),
+        (changed(IPIP, OUTER + 9, b"\x06", OUTER), "outer protocol 6, expected 4, 41 or 47"),
+        (changed(SIX_IN_FOUR, INSIDE, b"\x45"), "inner header has version 4, expected 6"),
+        (changed(SIX_IN_FOUR, INSIDE + 4, b"\0\x13"), "inner length is 19, 20 bytes are there"),
+        (changed(SIX_IN_FOUR, INSIDE + 6, b"\x2c"), "inner protocol 44, expected 6 or 17"),
+        (ETHERNET + ipv4(EDGE, BACKEND, IPV6_IN_IPV4, INNER6[:39]), "inner header: 39 bytes, expected 40"),
+        (changed(SIX_IN_GRE, INSIDE + 2, b"\x08\0"), "inner header begins with 0x60"),
         (changed(IPIP, OUTER + 2, b"\0\x3d", OUTER) + b"x", "inner length is 40, 41 bytes are there"),
         (changed(IPIP, INSIDE + 2, b"\0\x29", INSIDE), "inner length is 41, 40 bytes are there"),
         (changed(IPIP, INSIDE + 8, b"\x01"), "inner header checksum is wrong"),
         (changed(IPIP, INSIDE + 9, b"\x01", INSIDE), "inner protocol 1, expected 6 or 17"),
         (changed(IN_GRE, INSIDE, b"\x20"), "GRE header has flags 0x2000"),
-        (changed(IN_GRE, INSIDE + 2, b"\x86\xdd"), "protocol 0x86dd"),
+        (changed(IN_GRE, INSIDE + 2, b"\x86\xdd"), "inner header has version 4"),
         (ETHERNET + ipv4(EDGE, BACKEND, Encap.GRE, GRE[:3]), "GRE header: 3 bytes"),
-        (ETHERNET + ipv4(EDGE, BACKEND, Encap.IPIP, ipv4(FLOW.client, FLOW.vip, TCP, b"abc")), "3 bytes has no ports"),
+        (ETHERNET + ipv4(EDGE, BACKEND, Encap.IPIP, ipv4(CLIENT, VIP, TCP, b"abc")), "3 bytes has no ports"),
     ],
 )
 def test_what_is_not_exactly_a_tunnel_says_why(frame: bytes, complaint: str) -> None:

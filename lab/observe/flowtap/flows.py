@@ -4,14 +4,15 @@ import struct
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv6Address
 
-from lab.traffic.flow import Flow
+from lab.traffic.flow import Flow, IpAddress
 
-_FLOW = struct.Struct("!4s4sHH")  # struct flow_key up to the ports; then protocol and ifindex, in machine order
+_FLOW = struct.Struct("!16s16sHH")  # struct flow_key up to the ports; then protocol and ifindex, in machine order
 _SEEN = struct.Struct("=QQ")  # struct flow_seen: packets, last (ns)
-_FLOW_BYTES, _KEY_BYTES = 16, 20
-_VIP = slice(4, 8)
+_FLOW_BYTES, _KEY_BYTES = 40, 44
+_VIP = slice(16, 32)
+_MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, how an IPv4 address stands in the key
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Seen:
     last: float
 
 
-# Flows stay the map's bytes until they are told: hashing an IPv4Address costs more than all the rest of a reading.
+# Flows stay the map's bytes until they are told: hashing an address costs more than all the rest of a reading.
 Reading = Mapping[tuple[bytes, str], Seen]
 Row = tuple[bytes, bytes]
 
@@ -36,9 +37,9 @@ def read_rows(rows: Iterable[Row], edges: Mapping[int, str]) -> Iterator[tuple[t
             yield (key[:_FLOW_BYTES], edge), Seen(packets, last / 1e9)
 
 
-def add_up(rows: Iterable[tuple[tuple[bytes, str], Seen]], vips: Collection[IPv4Address]) -> Reading:
+def add_up(rows: Iterable[tuple[tuple[bytes, str], Seen]], vips: Collection[IpAddress]) -> Reading:
     """One reading out of those of several routers: packets to `vips`, summed over the routers they came through."""
-    wanted = {vip.packed for vip in vips}
+    wanted = {packed(vip) for vip in vips}
     reading: dict[tuple[bytes, str], Seen] = {}
     for key, seen in rows:
         if key[0][_VIP] in wanted:
@@ -48,10 +49,20 @@ def add_up(rows: Iterable[tuple[tuple[bytes, str], Seen]], vips: Collection[IPv4
 
 
 def read_flow(packed: bytes) -> Flow:
-    """The flow that the first 16 bytes of a key mean."""
+    """The flow that the first 40 bytes of a key mean."""
     client, vip, client_port, vip_port = _FLOW.unpack_from(packed)
     protocol = int.from_bytes(packed[_FLOW.size : _FLOW_BYTES], "little")
-    return Flow(IPv4Address(client), client_port, IPv4Address(vip), vip_port, protocol)
+    return Flow(_address(client), client_port, _address(vip), vip_port, protocol)
+
+
+def packed(address: IpAddress) -> bytes:
+    """The 16 bytes of an address in a key."""
+    return address.packed if isinstance(address, IPv6Address) else _MAPPED + address.packed
+
+
+def _address(data: bytes) -> IpAddress:
+    address = IPv6Address(data)
+    return address.ipv4_mapped or address
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,17 @@
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/in.h>
+#include <linux/in6.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
 #define FRAGMENT_OFFSET 0x1fff
 
 struct flow_key {
-	__be32 client;
-	__be32 vip;
+	struct in6_addr client; /* an IPv4 address as ::ffff:a.b.c.d */
+	struct in6_addr vip;
 	__be16 client_port;
 	__be16 vip_port;
 	__u32 protocol;
@@ -34,29 +36,60 @@ struct {
 	__type(value, struct flow_seen);
 } flows SEC(".maps");
 
+static __always_inline void map_ipv4(struct in6_addr *to, __be32 address)
+{
+	to->s6_addr32[2] = bpf_htonl(0xffff);
+	to->s6_addr32[3] = address;
+}
+
+/* Fills in addresses and protocol; where the ports are, or 0 when the packet has none that matter. */
+static __always_inline __u32 read_ipv4(struct __sk_buff *skb, struct flow_key *key)
+{
+	struct iphdr ip;
+
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
+		return 0;
+	if (ip.frag_off & bpf_htons(FRAGMENT_OFFSET)) /* no ports there */
+		return 0;
+	map_ipv4(&key->client, ip.saddr);
+	map_ipv4(&key->vip, ip.daddr);
+	key->protocol = ip.protocol;
+	return ETH_HLEN + ip.ihl * 4;
+}
+
+/* The same; a packet with extension headers, fragments among them, is not counted. */
+static __always_inline __u32 read_ipv6(struct __sk_buff *skb, struct flow_key *key)
+{
+	struct ipv6hdr ip;
+
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
+		return 0;
+	key->client = ip.saddr;
+	key->vip = ip.daddr;
+	key->protocol = ip.nexthdr;
+	return ETH_HLEN + sizeof(ip);
+}
+
 SEC("socket")
 int flowtap(struct __sk_buff *skb)
 {
 	struct flow_key key = {};
 	struct flow_seen *seen;
-	struct iphdr ip;
 	__be16 ports[2];
+	__u32 at = 0;
 
-	if (skb->pkt_type != PACKET_OUTGOING || skb->protocol != bpf_htons(ETH_P_IP))
+	if (skb->pkt_type != PACKET_OUTGOING)
 		return 0;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		at = read_ipv4(skb, &key);
+	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
+		at = read_ipv6(skb, &key);
+	if (!at || (key.protocol != IPPROTO_TCP && key.protocol != IPPROTO_UDP))
 		return 0;
-	if (ip.protocol != IPPROTO_TCP && ip.protocol != IPPROTO_UDP)
+	if (bpf_skb_load_bytes(skb, at, ports, sizeof(ports)))
 		return 0;
-	if (ip.frag_off & bpf_htons(FRAGMENT_OFFSET)) /* no ports there */
-		return 0;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN + ip.ihl * 4, ports, sizeof(ports)))
-		return 0;
-	key.client = ip.saddr;
-	key.vip = ip.daddr;
 	key.client_port = ports[0];
 	key.vip_port = ports[1];
-	key.protocol = ip.protocol;
 	key.ifindex = skb->ifindex;
 	seen = bpf_map_lookup_elem(&flows, &key);
 	if (seen) {

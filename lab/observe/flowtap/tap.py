@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv4Address
 from pathlib import Path
 
 from edge.datapath.bpf_error import BpfError
@@ -18,6 +17,7 @@ from lab.observe.inside import inside
 from lab.observe.sockets import Observer, packet_socket
 from lab.observe.taps import Tap
 from lab.runtime import LabError
+from lab.traffic.flow import IpAddress
 
 OBJECT = Path(__file__).with_name("flowtap.bpf.o")
 _SO_ATTACH_BPF = 50
@@ -37,7 +37,7 @@ class FlowTap(Observer):
     A map holds 65,536 flows of a router and forgets the least recently seen.
     """
 
-    def __init__(self, netns: Mapping[str, Path], taps: Sequence[Tap], vips: Collection[IPv4Address]) -> None:
+    def __init__(self, netns: Mapping[str, Path], taps: Sequence[Tap], vips: Collection[IpAddress]) -> None:
         self._vips = frozenset(vips)
         self._routers: list[_Router] = []
         by_router = defaultdict(list)
