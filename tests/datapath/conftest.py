@@ -63,20 +63,43 @@ def programs() -> None:
     need_programs()
 
 
-@pytest.fixture(scope="session")
-def forwarder(programs: None) -> Iterator[Rig]:
-    """The forwarder in the small world of `world.py`, without rate limits."""
+def forwarder_in(name: str) -> Rig:
+    """The forwarder in a state of `world.STATES`, without rate limits."""
     rig = Rig.forwarder(world.TABLE_SIZE)
-    rig.install(world.STATE, world.INTERFACES)
+    rig.install(world.STATES[name], world.INTERFACES)
     rig.remove_pool(world.ABSENT_POOL_INDEX)
-    yield rig
-    rig.close()
+    rig.block(world.BLOCKED, world.WATCHED)
+    return rig
+
+
+def decapsulator_in(name: str) -> Rig:
+    """The decapsulator of `world.py`'s backend in a state of `world.DECAP_STATES`."""
+    rig = Rig.decapsulator()
+    rig.install_decap(world.DECAP_STATES[name])
+    return rig
 
 
 @pytest.fixture(scope="session")
-def decapsulator(programs: None) -> Iterator[Rig]:
-    """The decapsulator of `world.py`'s backend."""
-    rig = Rig.decapsulator()
-    rig.install_decap(world.DECAP_STATE)
-    yield rig
-    rig.close()
+def forwarders(programs: None) -> Iterator[dict[str, Rig]]:
+    rigs = {name: forwarder_in(name) for name in world.STATES}
+    yield rigs
+    for rig in rigs.values():
+        rig.close()
+
+
+@pytest.fixture(scope="session")
+def decapsulators(programs: None) -> Iterator[dict[str, Rig]]:
+    rigs = {name: decapsulator_in(name) for name in world.DECAP_STATES}
+    yield rigs
+    for rig in rigs.values():
+        rig.close()
+
+
+@pytest.fixture
+def forwarder(forwarders: dict[str, Rig]) -> Rig:
+    return forwarders["plain"]
+
+
+@pytest.fixture
+def decapsulator(decapsulators: dict[str, Rig]) -> Rig:
+    return decapsulators["plain"]

@@ -1,11 +1,13 @@
 """Runs frames through the compiled programs by BPF_PROG_TEST_RUN and tells what was counted. Sends nothing."""
 
 import ctypes
+import dataclasses
 import os
 import shutil
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,9 @@ from edge.datapath.bpf import build
 from edge.datapath.bpf_error import Step
 from edge.datapath.bpf_map import BpfMap, MapSpec
 from edge.datapath.bpf_object import BpfObject
-from edge.datapath.encode import NO_LIMITS, Limits, encode, encode_decap
+from edge.datapath.encode import NO_LIMITS, encode, encode_decap
 from edge.datapath.libbpf import TestRunOpts, call, options
-from edge.datapath.model import DecapState, ForwarderState
+from edge.datapath.model import DecapState, ForwarderState, Limits
 from edge.datapath.tables import filled, write_directory
 
 OBJECTS = Path(bpf.__file__).parent
@@ -72,6 +74,20 @@ class Rig:
 
     def install_decap(self, state: DecapState) -> None:
         write_directory(self.maps[abi.DIRECTORY], self.inner[abi.DIRECTORY], encode_decap(state))
+
+    def block(self, blocked: Iterable[str], watched: Iterable[str]) -> None:
+        """Install a block list: prefixes that are dropped, and prefixes that are only counted."""
+        entries = [(ip_network(text), 0) for text in blocked] + [
+            (ip_network(text), abi.BLOCK_DRY_RUN) for text in watched
+        ]
+        families = {4: (abi.BLOCKED4, abi.BLOCK_KEY4_FORMAT), 6: (abi.BLOCKED6, abi.BLOCK_KEY6_FORMAT)}
+        for version, (name, layout) in families.items():
+            with BpfMap.create(dataclasses.replace(self.inner[name], max_entries=len(entries)), name) as trie:
+                for network, flag in entries:
+                    if network.version == version:
+                        key = layout.pack(network.prefixlen, network.network_address.packed)
+                        trie.update(key, abi.BLOCK_VALUE_FORMAT.pack(flag))
+                self.maps[name].put_map(struct.pack("=I", 0), trie)
 
     def put_pool(self, index: int, value: bytes) -> None:
         with filled(self.inner[abi.POOLS], f"pool{index}", value) as table:

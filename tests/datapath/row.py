@@ -3,17 +3,21 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tests.datapath.frames import Expectation
+from tests.datapath.expect import Expectation
 
 
 @dataclass(frozen=True)
 class Row:
-    """`frames` builds when the test runs; every frame must meet the same expectation."""
+    """`frames` builds when the test runs; every frame must meet the same expectation.
+
+    `world` names the state of `world.STATES` (decapsulator: `world.DECAP_STATES`) in which it does.
+    """
 
     ids: str
     text: str
     frames: Callable[[], bytes | Iterable[bytes]]
     expect: Expectation
+    world: str = "plain"
 
     @property
     def name(self) -> str:

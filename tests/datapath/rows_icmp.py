@@ -2,23 +2,8 @@
 
 from edge.datapath.abi import Note, Reason
 from tests.datapath import world as w
-from tests.datapath.frames import (
-    Drop,
-    EchoReply,
-    Enc,
-    Pass,
-    TooBig,
-    echo,
-    error,
-    ether,
-    notes,
-    packet,
-    patched,
-    sent_by,
-    tcp,
-    udp,
-    with_options,
-)
+from tests.datapath.expect import Drop, EchoReply, Enc, Pass, TooBig, notes
+from tests.datapath.frames import echo, error, ether, packet, patched, sent_by, tcp, udp, with_options
 from tests.datapath.row import Row
 from tests.datapath.rows_transport import shortened
 

@@ -4,7 +4,8 @@ import struct
 
 from edge.datapath.abi import Note, Reason
 from tests.datapath import world as w
-from tests.datapath.frames import Drop, Enc, Pass, cut, echo, ether, notes, packet, patched, tcp, udp, with_options
+from tests.datapath.expect import Drop, Enc, Pass, notes
+from tests.datapath.frames import cut, echo, ether, packet, patched, tcp, udp, with_options
 from tests.datapath.row import Row
 
 BROADCAST, MULTICAST, STRANGE_MAC = b"\xff" * 6, bytes.fromhex("01005e000001"), bytes.fromhex("02000000beef")
@@ -88,7 +89,7 @@ LINK = [
         lambda: [patched(tcp(), 0, bytes((v << 4 | 5,))) for v in (0, 3, 5, 6, 15)] + [ether(tcp()[14:], kind=0x86DD)],
         Drop(Reason.IP_VERSION),
     ),
-    Row("L11", "IPv6 is passed, and counted", lambda: ether(b"\x60" + bytes(60), kind=0x86DD), Pass(notes(Note.IPV6))),
+    Row("S01", "IPv6 to no VIP", lambda: ether(b"\x60" + bytes(60)), Pass()),
     Row("L12", "20 bytes of padding", lambda: tcp() + bytes(20), Enc(notes=notes(Note.TRIMMED))),
     Row(
         "L13",

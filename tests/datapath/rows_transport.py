@@ -4,7 +4,8 @@ import struct
 
 from edge.datapath.abi import Note, Reason
 from tests.datapath import world as w
-from tests.datapath.frames import Drop, Enc, Pass, cut, ether, notes, packet, patched, tcp, udp
+from tests.datapath.expect import Drop, Enc, Pass, notes
+from tests.datapath.frames import cut, ether, packet, patched, tcp, udp
 from tests.datapath.row import Row
 
 FIVE_STEPS = ("S", "A", "PA", "FA", "R")
@@ -28,8 +29,14 @@ TRANSPORT = [
     Row(
         "T01",
         "TCP header ends with the packet, padding follows",
-        lambda: [shortened(tcp(), n) + bytes(40) for n in range(20)],
+        lambda: [shortened(tcp(), n) + bytes(40) for n in range(4, 20)],
         Drop(Reason.TRUNC),
+    ),
+    Row(
+        "T01",
+        "default deny looks where ports are, whatever the lengths say",
+        lambda: [shortened(tcp(), n) + bytes(40) for n in range(4)],
+        Drop(Reason.PORT0),
     ),
     Row(
         "T02",

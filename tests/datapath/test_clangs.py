@@ -13,9 +13,9 @@ from edge.datapath.bpf_object import BpfObject
 from lab.bench import cases
 from lab.bench.harness import Driver
 from tests.datapath import rig as rig_module
-from tests.datapath import rows_decap, test_decap_rows, test_forward_rows
+from tests.datapath import rows, test_decap_rows, test_forward_rows
 from tests.datapath import world as w
-from tests.datapath.rig import Rig
+from tests.datapath.conftest import decapsulator_in, forwarder_in
 
 CLANGS = ("clang-14", "clang-16", "clang-19")
 NAMES = [directory.name for directory in build.DIRECTORIES]
@@ -23,7 +23,7 @@ NAMES = [directory.name for directory in build.DIRECTORIES]
 
 def compiled(clang: str, to: Path) -> dict[str, Path]:
     """Every program of the tree compiled by `clang` below `to`: object name -> file."""
-    objects = {}
+    objects: dict[str, Path] = {}
     for directory in build.DIRECTORIES:
         copy = to / directory.name
         copy.mkdir(parents=True)
@@ -91,22 +91,21 @@ def test_the_benchs_driver_works_for_every_case(objects: dict[str, Path]) -> Non
 @pytest.mark.kernel
 @pytest.mark.usefixtures("shipped")
 def test_every_row_of_the_forwarder_holds() -> None:
-    rig = Rig.forwarder(w.TABLE_SIZE)
-    rig.install(w.STATE, w.INTERFACES)
-    rig.remove_pool(w.ABSENT_POOL_INDEX)
-    for row in test_forward_rows.ROWS:
-        test_forward_rows.test_forward_row(rig, row)
-    rig.close()
+    rigs = {name: forwarder_in(name) for name in w.STATES}
+    for row in rows.FORWARD:
+        test_forward_rows.test_forward_row(rigs, row)
+    for rig in rigs.values():
+        rig.close()
 
 
 @pytest.mark.kernel
 @pytest.mark.usefixtures("shipped")
 def test_every_row_of_the_decapsulator_holds() -> None:
-    rig = Rig.decapsulator()
-    rig.install_decap(w.DECAP_STATE)
-    for row in rows_decap.ROWS:
-        test_decap_rows.test_decap_row(rig, row)
-    rig.close()
+    rigs = {name: decapsulator_in(name) for name in w.DECAP_STATES}
+    for row in rows.DECAP:
+        test_decap_rows.test_decap_row(rigs, row)
+    for rig in rigs.values():
+        rig.close()
 
 
 def digests(objects: dict[str, Path]) -> dict[str, str]:
