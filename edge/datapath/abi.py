@@ -188,19 +188,24 @@ TOTALS_FORMAT = struct.Struct(f"<3Q{DROP_COUNT}Q{NOTE_COUNT}Q")  # rx, tx, passe
 SERVICE_COUNT_FORMAT = struct.Struct("<3Q")  # packets and bytes sent to backends, packets dropped
 BACKEND_COUNT_FORMAT = struct.Struct("<4Q")  # packets and bytes sent; ICMP errors, packet too big about the tunnel
 
-# struct perfect_hash: multiplier, bucket_shift, slot_shift, 0. See `edge.datapath.perfecthash`.
-PERFECT_HASH_FORMAT = struct.Struct("<4I")
+# Perfect-hash tables: multipliers of the buckets, then slots. See `edge.datapath.perfecthash`.
+PERFECT_HASH_FORMAT = struct.Struct("<Q2I")  # multiplier, bucket_shift, slot_shift
+REDUCER_FORMAT = struct.Struct("<3Q")  # factors of the two halves of sixteen bytes and of the number beside them
 ADDRESS_BUCKETS, ADDRESS_SLOTS = 4096, 16384
 SERVICE_BUCKETS, SERVICE_SLOTS = 2048, 8192
 WIDE_BUCKETS, WIDE_SLOTS = 4096, 16384
 SERVER_BUCKETS, SERVER_SLOTS = 2048, 8192
-MULTIPLIER_SIZE = 4
-REDUCERS_FORMAT = struct.Struct("<5Q")  # of struct wide_table
+MULTIPLIER_SIZE = 8
 ADDRESS_FORMAT = struct.Struct("<4s2H")  # address, flags | vip index, backend id
 WIDE_FORMAT = struct.Struct("<16s4H")  # network, flags | vip index, backend id, length, 0
-SERVICE_FORMAT = struct.Struct("<I2H3B5x")  # service_key(), index in POOLS + 1, service id, HashMode, quic, group
+SERVICE_FORMAT = struct.Struct("<2H3Bx")  # index in POOLS + 1, service id, HashMode, quic, group
+INDEXED_SERVICE_FORMAT = struct.Struct("<Q8s")  # service_key(), service
+EXACT4_FORMAT = struct.Struct("<Q8s")  # address | port << 32 | protocol << 48, as loaded from a packet; service
+EXACT6_FORMAT = struct.Struct("<16sQ8s")  # address, port | protocol << 16, service
 SERVER_FORMAT = struct.Struct("<2I")  # group << 24 | server id, backend id
 INTERFACE_FORMAT = struct.Struct("<6s2xI4x")  # MAC, ifindex
+FORWARD_HASHES, FORWARD_REDUCERS = 6, 2  # exact4, exact6, addresses, wide, services, servers; of exact6, of wide
+DECAP_HASHES, DECAP_REDUCERS = 2, 1  # addresses, wide; of wide
 
 
 class AddressFlag(IntEnum):
@@ -239,8 +244,8 @@ RATE_COUNT = 5
 RATE_FORMAT = struct.Struct("<2Q")  # interval, credit: nanoseconds
 
 # struct forward_settings up to its rates: generation, seed, flags (Setting), outer network and host mask (IPv4:
-# numbers; IPv6: bytes), number of interfaces, QUIC config id and server id length, lengths of VIP prefixes (IPv4: plus 96), UDP
-# source ports in network order. Behind it: RATE_COUNT rates (echo, too big, relayed errors, vip, source),
+# numbers; IPv6: bytes), number of interfaces, QUIC config id and server id length, lengths of VIP prefixes (IPv4:
+# plus 96), UDP source ports in network order. Behind it: RATE_COUNT rates (echo, too big, relayed errors, vip, source),
 # MAX_INTERFACES interfaces, SOURCE_CLASSES octets.
 SETTINGS_FORMAT = struct.Struct(f"<Q4I16s16sI2B2x{MAX_LENGTHS}s{MAX_LENGTHS}s{2 * MAX_REFLECTION_PORTS}s")
 SETTINGS_SIZE = (
@@ -271,20 +276,42 @@ class EncapBit(IntEnum):
     GRE = 2
 
 
+def _hashes_size(hashes: int, reducers: int) -> int:
+    return hashes * PERFECT_HASH_FORMAT.size + reducers * REDUCER_FORMAT.size
+
+
 def _table_size(entry: struct.Struct, buckets: int, slots: int) -> int:
-    return PERFECT_HASH_FORMAT.size + buckets * MULTIPLIER_SIZE + slots * entry.size
+    return buckets * MULTIPLIER_SIZE + slots * entry.size
 
 
+FORWARD_HASHES_SIZE = _hashes_size(FORWARD_HASHES, FORWARD_REDUCERS)
+DECAP_HASHES_SIZE = _hashes_size(DECAP_HASHES, DECAP_REDUCERS)
+EXACT4_TABLE_SIZE = _table_size(EXACT4_FORMAT, SERVICE_BUCKETS, SERVICE_SLOTS)
+EXACT6_TABLE_SIZE = _table_size(EXACT6_FORMAT, SERVICE_BUCKETS, SERVICE_SLOTS)
 ADDRESS_TABLE_SIZE = _table_size(ADDRESS_FORMAT, ADDRESS_BUCKETS, ADDRESS_SLOTS)
-SERVICE_TABLE_SIZE = _table_size(SERVICE_FORMAT, SERVICE_BUCKETS, SERVICE_SLOTS)
+WIDE_TABLE_SIZE = _table_size(WIDE_FORMAT, WIDE_BUCKETS, WIDE_SLOTS)
+SERVICE_TABLE_SIZE = _table_size(INDEXED_SERVICE_FORMAT, SERVICE_BUCKETS, SERVICE_SLOTS)
 SERVER_TABLE_SIZE = _table_size(SERVER_FORMAT, SERVER_BUCKETS, SERVER_SLOTS)
-WIDE_TABLE_SIZE = REDUCERS_FORMAT.size + _table_size(WIDE_FORMAT, WIDE_BUCKETS, WIDE_SLOTS)
 BACKENDS_SIZE = 2 * (MAX_BACKENDS + 1) * BACKEND_FORMAT.size
-# struct forward_directory: settings, addresses, services, wide addresses, servers, backends by inner family and id.
-FORWARD_DIRECTORY_SIZE = (
-    SETTINGS_SIZE + ADDRESS_TABLE_SIZE + SERVICE_TABLE_SIZE + WIDE_TABLE_SIZE + SERVER_TABLE_SIZE + BACKENDS_SIZE
+# struct forward_directory: these parts in this order; backends by family of the inner packet and id.
+FORWARD_PARTS = (
+    SETTINGS_SIZE,
+    FORWARD_HASHES_SIZE,
+    EXACT4_TABLE_SIZE,
+    EXACT6_TABLE_SIZE,
+    ADDRESS_TABLE_SIZE,
+    WIDE_TABLE_SIZE,
+    SERVICE_TABLE_SIZE,
+    SERVER_TABLE_SIZE,
+    BACKENDS_SIZE,
 )
-# struct decap_directory: settings, addresses, wide addresses, prefixes of edges.
-DECAP_DIRECTORY_SIZE = (
-    DECAP_SETTINGS_FORMAT.size + ADDRESS_TABLE_SIZE + WIDE_TABLE_SIZE + MAX_PREFIXES * PREFIX_FORMAT.size
+FORWARD_DIRECTORY_SIZE = sum(FORWARD_PARTS)
+# struct decap_directory: settings, hashes, addresses, wide addresses, prefixes of edges.
+DECAP_PARTS = (
+    DECAP_SETTINGS_FORMAT.size,
+    DECAP_HASHES_SIZE,
+    ADDRESS_TABLE_SIZE,
+    WIDE_TABLE_SIZE,
+    MAX_PREFIXES * PREFIX_FORMAT.size,
 )
+DECAP_DIRECTORY_SIZE = sum(DECAP_PARTS)

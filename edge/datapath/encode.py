@@ -15,8 +15,11 @@ from edge.datapath.checks import EncodeError, check, check_decap
 from edge.datapath.encode_backend import encode_backend, overhead_of
 from edge.datapath.encode_tables import (
     Described,
+    Table,
     address_table,
     decap_addresses,
+    exact4_table,
+    exact6_table,
     forward_addresses,
     server_table,
     service_table,
@@ -68,15 +71,16 @@ def encode_directory(
     """The directory alone, for a change that leaves the tables in `bank` as they are. Raises `EncodeError`."""
     check(state, interfaces)
     known = forward_addresses(state)
-    parts = (
-        _settings(state, interfaces, limits, known),
+    first_pool = bank * abi.MAX_POOLS
+    tables = (
+        exact4_table(state, first_pool),
+        exact6_table(state, first_pool),
         address_table(known),
-        service_table(state, bank * abi.MAX_POOLS),
         wide_table(known),
+        service_table(state, first_pool),
         server_table(state),
-        _backends(state),
     )
-    return b"".join(parts)
+    return b"".join((_settings(state, interfaces, limits, known), *_joined(tables), _backends(state)))
 
 
 def encode_pool(pool: Pool, table_size: int) -> bytes:
@@ -99,7 +103,14 @@ def encode_decap(state: DecapState) -> bytes:
     settings = abi.DECAP_SETTINGS_FORMAT.pack(encaps, len(prefixes), key, state.key is not None, *_lengths(known))
     entries = b"".join(abi.PREFIX_FORMAT.pack(wide(p.network_address), wide_mask(p)) for p in prefixes)
     table = entries.ljust(abi.MAX_PREFIXES * abi.PREFIX_FORMAT.size, b"\0")
-    return b"".join((settings, address_table(known), wide_table(known), table))
+    return b"".join((settings, *_joined((address_table(known), wide_table(known))), table))
+
+
+def _joined(tables: tuple[Table, ...]) -> Iterator[bytes]:
+    """Hashes, reducers, bodies: each kind together."""
+    yield from (table.hash for table in tables)
+    yield from (table.reducer for table in tables)
+    yield from (table.body for table in tables)
 
 
 def packed_rate(rate: Rate) -> bytes:

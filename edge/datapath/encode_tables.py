@@ -2,16 +2,27 @@
 
 from array import array
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from struct import Struct
 
 from edge.datapath import abi
 from edge.datapath.abi import AddressFlag
 from edge.datapath.addresses import is_single, network_of, vip_indexes, wide, wide_length
 from edge.datapath.model import DecapState, ForwarderState, IpNetwork, Protocol, Service
 from edge.datapath.perfecthash import PerfectHash, find_perfect_hash
-from edge.datapath.perfecthash_wide import find_wide_hash
+from edge.datapath.perfecthash_wide import WideKey, find_wide_hash
 
 Described = Mapping[IpNetwork, tuple[int, int]]
 """What is known of each address or prefix: flags and VIP index, and the id of the backend that it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A perfect-hash table: its `struct perfect_hash`, its `struct reducer` (or nothing), multipliers and slots."""
+
+    hash: bytes
+    reducer: bytes
+    body: bytes
 
 
 def forward_addresses(state: ForwarderState) -> dict[IpNetwork, tuple[int, int]]:
@@ -41,41 +52,57 @@ def decap_addresses(state: DecapState) -> dict[IpNetwork, tuple[int, int]]:
     return {network: (what, 0) for network, what in flags.items()}
 
 
-def address_table(known: Described) -> bytes:
+def address_table(known: Described) -> Table:
     """`struct address_table`: the single IPv4 addresses."""
     entries = {}
     for network, (what, backend) in known.items():
         if network.version == 4 and is_single(network):
             packed = network.network_address.packed
             entries[int.from_bytes(packed, "little")] = abi.ADDRESS_FORMAT.pack(packed, what, backend)
-    return _table(entries, abi.ADDRESS_BUCKETS, abi.ADDRESS_SLOTS, abi.ADDRESS_FORMAT.size)
+    return _table(entries, abi.ADDRESS_BUCKETS, abi.ADDRESS_SLOTS, abi.ADDRESS_FORMAT)
 
 
-def wide_table(known: Described) -> bytes:
+def wide_table(known: Described) -> Table:
     """`struct wide_table`: IPv6 addresses, and the prefixes of both families."""
     entries = {}
     for network, (what, backend) in known.items():
         if network.version == 6 or not is_single(network):
             key = (wide(network.network_address), wide_length(network))
             entries[key] = abi.WIDE_FORMAT.pack(key[0], what, backend, key[1], 0)
-    found = find_wide_hash(entries, buckets=abi.WIDE_BUCKETS, slots=abi.WIDE_SLOTS)
-    head, multipliers = _head(found.table, abi.WIDE_BUCKETS)
-    places = ((found.slot(key), entry) for key, entry in entries.items())
-    slots = _slots(places, abi.WIDE_SLOTS, abi.WIDE_FORMAT.size)
-    return head + abi.REDUCERS_FORMAT.pack(*found.reducers) + multipliers + slots
+    return _wide_table(entries, abi.WIDE_BUCKETS, abi.WIDE_SLOTS, abi.WIDE_FORMAT)
 
 
-def service_table(state: ForwarderState, first_pool: int) -> bytes:
+def service_table(state: ForwarderState, first_pool: int) -> Table:
     """`struct service_table`; `first_pool` is where the generation's tables begin in the outer map."""
     vips = vip_indexes(state)
     entries = {}
     for service in state.services:
         key = service_key(vips[network_of(service.vip)], service.protocol, service.port)
-        entries[key] = _service(service, key, first_pool)
-    return _table(entries, abi.SERVICE_BUCKETS, abi.SERVICE_SLOTS, abi.SERVICE_FORMAT.size)
+        entries[key] = abi.INDEXED_SERVICE_FORMAT.pack(key, _service(service, first_pool))
+    return _table(entries, abi.SERVICE_BUCKETS, abi.SERVICE_SLOTS, abi.INDEXED_SERVICE_FORMAT)
 
 
-def server_table(state: ForwarderState) -> bytes:
+def exact4_table(state: ForwarderState, first_pool: int) -> Table:
+    """`struct exact4_table`: services of one port on one IPv4 address, by what stands in their packets."""
+    entries = {}
+    for service in _exact(state, 4):
+        words = network_of(service.vip).network_address.packed + service.port.to_bytes(2, "big")
+        key = int.from_bytes(words + bytes((service.protocol,)), "little")
+        entries[key] = abi.EXACT4_FORMAT.pack(key, _service(service, first_pool))
+    return _table(entries, abi.SERVICE_BUCKETS, abi.SERVICE_SLOTS, abi.EXACT4_FORMAT)
+
+
+def exact6_table(state: ForwarderState, first_pool: int) -> Table:
+    """`struct exact6_table`: the same for IPv6."""
+    entries = {}
+    for service in _exact(state, 6):
+        address = network_of(service.vip).network_address.packed
+        number = int.from_bytes(service.port.to_bytes(2, "big") + bytes((service.protocol,)), "little")
+        entries[address, number] = abi.EXACT6_FORMAT.pack(address, number, _service(service, first_pool))
+    return _wide_table(entries, abi.SERVICE_BUCKETS, abi.SERVICE_SLOTS, abi.EXACT6_FORMAT)
+
+
+def server_table(state: ForwarderState) -> Table:
     """`struct server_table`: which backend of a pool a QUIC server id names."""
     ids = {backend.id: backend.server_id for backend in state.backends if backend.server_id is not None}
     entries = {}
@@ -83,32 +110,43 @@ def server_table(state: ForwarderState) -> bytes:
         for backend in sorted(set(state.pools[group].slots) & ids.keys()):
             key = group << 24 | ids[backend]
             entries[key] = abi.SERVER_FORMAT.pack(key, backend)
-    return _table(entries, abi.SERVER_BUCKETS, abi.SERVER_SLOTS, abi.SERVER_FORMAT.size)
+    return _table(entries, abi.SERVER_BUCKETS, abi.SERVER_SLOTS, abi.SERVER_FORMAT)
 
 
 def service_key(vip_index: int, protocol: Protocol, port: int) -> int:
-    """The 32-bit key of a service: VIP index above one bit for UDP above 16 bits of port (0: any port)."""
+    """The key of a service: VIP index above one bit for UDP above 16 bits of port (0: any port)."""
     return vip_index << 17 | (protocol is Protocol.UDP) << 16 | port
 
 
-def _service(service: Service, key: int, first_pool: int) -> bytes:
+def _exact(state: ForwarderState, version: int) -> list[Service]:
+    vips = ((service, network_of(service.vip)) for service in state.services if service.port)
+    return [service for service, vip in vips if vip.version == version and is_single(vip)]
+
+
+def _service(service: Service, first_pool: int) -> bytes:
     pool = first_pool + service.pool + 1
-    return abi.SERVICE_FORMAT.pack(key, pool, service.id, service.hashing, service.quic, service.pool)
+    return abi.SERVICE_FORMAT.pack(pool, service.id, service.hashing, service.quic, service.pool)
 
 
-def _table(entries: Mapping[int, bytes], buckets: int, slots: int, entry_size: int) -> bytes:
+def _table(entries: Mapping[int, bytes], buckets: int, slots: int, entry: Struct) -> Table:
     found = find_perfect_hash(entries, buckets=buckets, slots=slots)
-    head, multipliers = _head(found, buckets)
-    return head + multipliers + _slots(((found.slot(key), entry) for key, entry in entries.items()), slots, entry_size)
+    places = ((found.slot(key), packed) for key, packed in entries.items())
+    return Table(_head(found), b"", _body(found, buckets, slots, places, entry.size))
 
 
-def _head(found: PerfectHash, buckets: int) -> tuple[bytes, bytes]:
-    head = abi.PERFECT_HASH_FORMAT.pack(found.multiplier, found.bucket_shift, found.slot_shift, 0)
-    return head, array("I", found.multipliers).tobytes().ljust(buckets * abi.MULTIPLIER_SIZE, b"\0")
+def _wide_table(entries: Mapping[WideKey, bytes], buckets: int, slots: int, entry: Struct) -> Table:
+    found = find_wide_hash(entries, buckets=buckets, slots=slots)
+    places = ((found.slot(key), packed) for key, packed in entries.items())
+    body = _body(found.table, buckets, slots, places, entry.size)
+    return Table(_head(found.table), abi.REDUCER_FORMAT.pack(*found.factors), body)
 
 
-def _slots(entries: Iterable[tuple[int, bytes]], slots: int, entry_size: int) -> bytes:
-    table = bytearray(slots * entry_size)
-    for slot, entry in entries:
-        table[slot * entry_size : (slot + 1) * entry_size] = entry
-    return bytes(table)
+def _head(found: PerfectHash) -> bytes:
+    return abi.PERFECT_HASH_FORMAT.pack(found.multiplier, found.bucket_shift, found.slot_shift)
+
+
+def _body(found: PerfectHash, buckets: int, slots: int, places: Iterable[tuple[int, bytes]], size: int) -> bytes:
+    table = bytearray(slots * size)
+    for slot, entry in places:
+        table[slot * size : (slot + 1) * size] = entry
+    return array("Q", found.multipliers).tobytes().ljust(buckets * abi.MULTIPLIER_SIZE, b"\0") + table

@@ -168,7 +168,7 @@ class _Follower:
             self._routes, self._routes_old = {}, False
         for address in wanted - self._routes.keys():
             self._routes[address] = self._kernel.lookup(address)
-        choices = {address: choose(address, self._routes[address], self._facts) for address in sorted(wanted)}
+        choices = {address: choose(address, self._routes[address], self._facts) for address in wanted}
         told = {address: (choice.next_hop, choice.finding) for address, choice in choices.items()}
         if told != self._told:
             self._told = told

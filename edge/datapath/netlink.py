@@ -19,11 +19,12 @@ RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 RTM_NEWRULE, RTM_DELRULE = 32, 33
 RTM_NEWNEXTHOP, RTM_DELNEXTHOP = 104, 105
 # Multicast groups (enum rtnetlink_groups), and the socket option that joins one.
-GROUP_LINK, GROUP_NEIGHBOUR, GROUP_IPV4_ROUTE, GROUP_IPV4_RULE, GROUP_NEXTHOP = 1, 3, 7, 8, 32
+GROUP_LINK, GROUP_NEIGHBOUR, GROUP_IPV4_ROUTE, GROUP_IPV4_RULE = 1, 3, 7, 8
+GROUP_IPV6_ROUTE, GROUP_IPV6_RULE, GROUP_NEXTHOP = 11, 19, 32
 SOL_NETLINK, ADD_MEMBERSHIP = 270, 1
 
 AF_INET, AF_INET6 = 2, 10
-RTN_UNICAST = 1
+RTN_UNICAST, RTN_LOCAL = 1, 2
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_MULTIPATH, RTA_TABLE, RTA_VIA = 1, 4, 5, 6, 9, 15, 18
 RTNH_F_DEAD, RTNH_F_LINKDOWN = 0x1, 0x10
 
@@ -59,12 +60,14 @@ class Message:
 class Hop:
     """One way of a route. `gateway` None: the destination is on the link. `dead`: it is not to be used.
 
-    `ifindex` 0: the way is in a nexthop object, of which the kernel tells only the number.
+    `ifindex` 0: the way is in a nexthop object, of which the kernel tells only the number. `local`: the destination is
+    this host itself.
     """
 
     ifindex: int
     gateway: IpAddress | None
     dead: bool
+    local: bool = False
 
 
 def request(kind: int, flags: int, sequence: int, payload: bytes) -> bytes:

@@ -14,6 +14,8 @@ _GROUPS = (  # they tell of everything that a next hop depends on
     netlink.GROUP_NEIGHBOUR,
     netlink.GROUP_IPV4_ROUTE,
     netlink.GROUP_IPV4_RULE,
+    netlink.GROUP_IPV6_ROUTE,
+    netlink.GROUP_IPV6_RULE,
     netlink.GROUP_NEXTHOP,
 )
 
@@ -63,7 +65,7 @@ class Kernel:
     def lookup(self, destination: IpAddress) -> tuple[Hop, ...]:
         """Return the ways of the route that the kernel matches; none when there is no route."""
         hops = self._ways(destination, whole=True)
-        if any(hop.ifindex == 0 for hop in hops):  # net.ipv4.nexthop_compat_mode=0
+        if any(hop.ifindex == 0 and not hop.local for hop in hops):  # net.ipv4.nexthop_compat_mode=0
             return self._ways(destination, whole=False)
         return hops
 

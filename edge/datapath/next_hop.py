@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from edge.datapath.model import NextHop
+from edge.datapath.model import LOCAL_DELIVERY, NextHop
 from edge.datapath.netlink import Hop, IpAddress
 from edge.datapath.rtnetlink import LinkFact, NeighbourFact
 
@@ -16,14 +16,18 @@ class Finding(StrEnum):
     """Why a backend has a next hop, or has none."""
 
     RESOLVED = "resolved"
-    NO_ROUTE = "no route to it, or the route delivers locally or refuses"
-    LINK_DOWN = "every link that its route uses is down or no Ethernet"
+    LOCAL = "delivered to this host"
+    NO_ROUTE = "no route to it, or the route refuses"
+    LINK_DOWN = "every link that its route uses is down, no Ethernet, or a VLAN in a VLAN"
     UNRESOLVED = "no MAC address known for any of its gateways"
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """`next_hop` is None unless `finding` is RESOLVED. `ask`: stations whose MAC should be resolved or confirmed."""
+    """`next_hop` is None unless `finding` is RESOLVED or LOCAL.
+
+    `ask`: stations whose MAC is to be resolved or confirmed.
+    """
 
     next_hop: NextHop | None
     finding: Finding
@@ -62,6 +66,8 @@ def choose(destination: IpAddress, hops: tuple[Hop, ...], facts: Facts) -> Choic
     """
     if not hops:
         return Choice(None, Finding.NO_ROUTE)
+    if any(hop.local for hop in hops):
+        return Choice(LOCAL_DELIVERY, Finding.LOCAL)
     stations = [(hop.ifindex, hop.gateway or destination) for hop in hops if _alive(hop, facts.links)]
     if not stations:
         return Choice(None, Finding.LINK_DOWN)
@@ -70,13 +76,17 @@ def choose(destination: IpAddress, hops: tuple[Hop, ...], facts: Facts) -> Choic
     if not known:
         return Choice(None, Finding.UNRESOLVED, ask)
     chosen = max(known, key=lambda station: _weight(destination, station))
-    mac = _mac_of(chosen, facts.neighbours)
-    return Choice(NextHop(chosen[0], facts.links[chosen[0]].mac, mac), Finding.RESOLVED, ask)
+    link, mac = facts.links[chosen[0]], _mac_of(chosen, facts.neighbours)
+    # XDP sends beneath VLAN devices: through the parent, with the tag written by ourselves.
+    return Choice(NextHop(link.parent if link.vlan else link.ifindex, link.mac, mac, link.vlan), Finding.RESOLVED, ask)
 
 
 def _alive(hop: Hop, links: Mapping[int, LinkFact]) -> bool:
     link = links.get(hop.ifindex)
-    return link is not None and link.up and not hop.dead and _is_unicast(link.mac)
+    if link is None or not link.up or hop.dead or not _is_unicast(link.mac):
+        return False
+    parent = links.get(link.parent) if link.vlan else None
+    return not link.vlan or (parent is not None and parent.up and not parent.vlan)
 
 
 def _mac_of(station: Station, neighbours: Mapping[Station, NeighbourFact]) -> bytes:

@@ -188,12 +188,18 @@ struct backend_count {
 	__u64 too_big;
 };
 
-/* bucket = key * multiplier >> bucket_shift; slot = key * multipliers[bucket] >> slot_shift */
+/* bucket = key * multiplier >> bucket_shift; slot = key * multipliers[bucket] >> slot_shift; all 64 bits wide */
 struct perfect_hash {
-	__u32 multiplier;
+	__u64 multiplier;
 	__u32 bucket_shift;
 	__u32 slot_shift;
-	__u32 reserved;
+};
+
+/* Sixteen bytes and a number as a 64-bit key: the sum of the two halves and the number, each times its factor. */
+struct reducer {
+	__u64 first;
+	__u64 second;
+	__u64 number;
 };
 
 struct address {
@@ -203,17 +209,14 @@ struct address {
 };
 
 struct address_table {
-	struct perfect_hash hash;
-	__u32 multipliers[ADDRESS_BUCKETS];
+	__u64 multipliers[ADDRESS_BUCKETS];
 	struct address slots[ADDRESS_SLOTS];
 };
 
-/*
- * IPv6 addresses (length 128), and prefixes of both families; an IPv4 one as ::ffff:a.b.c.d, 96 bits longer.
- * The 32-bit key is the upper half of the sum of words and length, each times its reducer.
- */
+/* IPv6 addresses (length 128), and prefixes of both families; an IPv4 one as ::ffff:a.b.c.d, 96 bits longer. */
 struct wide_address {
-	__be32 words[4];
+	__u64 first;
+	__u64 second;
 	__u16 what;
 	__u16 backend;
 	__u16 length;
@@ -221,26 +224,51 @@ struct wide_address {
 };
 
 struct wide_table {
-	struct perfect_hash hash;
-	__u64 reducers[5];
-	__u32 multipliers[WIDE_BUCKETS];
+	__u64 multipliers[WIDE_BUCKETS];
 	struct wide_address slots[WIDE_SLOTS];
 };
 
 struct service {
-	__u32 key;
 	__u16 pool; /* index in `pools` + 1; 0: this slot is empty */
 	__u16 id;
 	__u8 hashing; /* hash_mode */
 	__u8 quic;    /* whether connection ids route */
 	__u8 group;   /* index of the pool within its bank: whose server ids count */
-	__u8 reserved[5];
+	__u8 reserved;
+};
+
+/* A service by its VIP's index; port 0 is any port. */
+struct indexed_service {
+	__u64 key;
+	struct service service;
 };
 
 struct service_table {
-	struct perfect_hash hash;
-	__u32 multipliers[SERVICE_BUCKETS];
-	struct service slots[SERVICE_SLOTS];
+	__u64 multipliers[SERVICE_BUCKETS];
+	struct indexed_service slots[SERVICE_SLOTS];
+};
+
+/* A service of one port on a single address, found in one step: (address, port, protocol) as loaded. */
+struct exact4 {
+	__u64 key; /* address | port << 32 | protocol << 48 */
+	struct service service;
+};
+
+struct exact4_table {
+	__u64 multipliers[SERVICE_BUCKETS];
+	struct exact4 slots[SERVICE_SLOTS];
+};
+
+struct exact6 {
+	__u64 first;
+	__u64 second;
+	__u64 number; /* port | protocol << 16 */
+	struct service service;
+};
+
+struct exact6_table {
+	__u64 multipliers[SERVICE_BUCKETS];
+	struct exact6 slots[SERVICE_SLOTS];
 };
 
 struct server {
@@ -249,9 +277,26 @@ struct server {
 };
 
 struct server_table {
-	struct perfect_hash hash;
-	__u32 multipliers[SERVER_BUCKETS];
+	__u64 multipliers[SERVER_BUCKETS];
 	struct server slots[SERVER_SLOTS];
+};
+
+/* Ahead of the tables, so that they are near the settings. */
+struct forward_hashes {
+	struct perfect_hash exact4;
+	struct perfect_hash exact6;
+	struct perfect_hash addresses;
+	struct perfect_hash wide;
+	struct perfect_hash services;
+	struct perfect_hash servers;
+	struct reducer of_exact6;
+	struct reducer of_wide;
+};
+
+struct decap_hashes {
+	struct perfect_hash addresses;
+	struct perfect_hash wide;
+	struct reducer of_wide;
 };
 
 struct rate {
@@ -302,9 +347,12 @@ struct backend {
 
 struct forward_directory {
 	struct forward_settings settings;
+	struct forward_hashes hashes;
+	struct exact4_table exact4;
+	struct exact6_table exact6;
 	struct address_table addresses;
-	struct service_table services;
 	struct wide_table wide;
+	struct service_table services;
 	struct server_table servers;
 	struct backend backends[2][MAX_BACKENDS + 1]; /* by family of the inner packet: IPv4, IPv6 */
 };
@@ -325,6 +373,7 @@ struct decap_settings {
 
 struct decap_directory {
 	struct decap_settings settings;
+	struct decap_hashes hashes;
 	struct address_table addresses;
 	struct wide_table wide;
 	struct prefix prefixes[MAX_PREFIXES]; /* of edges; IPv4 as ::ffff:a.b.c.d */

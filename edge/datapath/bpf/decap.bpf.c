@@ -37,8 +37,8 @@ static __always_inline const struct decap_directory *current_directory(void)
 static __always_inline __u32 know(const struct decap_directory *dir, const __be32 *address)
 {
 	if (!address[0] && !address[1] && address[2] == MAPPED_WORD)
-		return know4(&dir->addresses, &dir->wide, dir->settings.lengths4, address[3]);
-	return know6(&dir->wide, dir->settings.lengths6, address);
+		return know4(dir, address[3]);
+	return know6(dir, wide_of(address));
 }
 
 /* Whether tunnels may come from this address. */
@@ -85,7 +85,7 @@ static __always_inline int read_outer4(struct cursor *c, const struct decap_dire
 		return REASON_TRUNC;
 	if (ip->version != 4)
 		return REASON_IP_VERSION;
-	if (!is_ours(ip->protocol) || !(look_up_address(&dir->addresses, ip->daddr) & ADDRESS_OWN))
+	if (!is_ours(ip->protocol) || !(know4(dir, ip->daddr) & ADDRESS_OWN))
 		return PASS;
 	outcome = check_ipv4(ip, room);
 	if (outcome == REASON_LEN && bpf_ntohs(ip->tot_len) > room)
@@ -110,7 +110,7 @@ static __always_inline int read_outer6(struct cursor *c, const struct decap_dire
 		return REASON_TRUNC;
 	if (ip->version != 6)
 		return REASON_IP_VERSION;
-	if (!is_ours(ip->nexthdr) || !(look_up_wide(&dir->wide, (const void *)&ip->daddr, 128).what & ADDRESS_OWN))
+	if (!is_ours(ip->nexthdr) || !(know6(dir, wide_of(&ip->daddr)) & ADDRESS_OWN))
 		return PASS;
 	tunnel->room = bpf_ntohs(ip->payload_len);
 	if (tunnel->room > room - sizeof(*ip))

@@ -10,7 +10,7 @@
 #define GUE_PORT 6080
 
 /* The hash of what the service's mode leaves of the flow. */
-static __always_inline __u32 hash_for(const struct found_service *service, const __be32 *client, int six,
+static __always_inline __u32 hash_for(const struct service *service, const __be32 *client, int six,
 				      __be16 client_port, __be16 vip_port, __u32 protocol, __u32 seed)
 {
 	if (service->hashing) {
@@ -23,7 +23,7 @@ static __always_inline __u32 hash_for(const struct found_service *service, const
 
 /* To the backend of the slot, or to `named` (by its connection id) when that is not 0. */
 static __always_inline int deliver(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir,
-				   const struct found_service *service, __u32 named, const struct inner *inner)
+				   const struct service *service, __u32 named, const struct inner *inner)
 {
 	const struct backend *backend;
 	__u32 id = named;

@@ -39,12 +39,12 @@ static __noinline int check_macs(struct xdp_md *ctx, struct totals *t, const str
 static __always_inline struct found_service service_of(const struct forward_directory *dir, struct packet *p)
 {
 	__u32 udp = p->flow.protocol == IPPROTO_UDP;
-	struct found_service found = look_up_service(&dir->services, service_key(p->inner.vip, udp, p->flow.vip_port));
+	struct found_service found = look_up_service(dir, service_key(p->inner.vip, udp, p->flow.vip_port));
 
-	if (found.pool || !(p->inner.vip & ADDRESS_ANY_PORT))
+	if (found.found || !(p->inner.vip & ADDRESS_ANY_PORT))
 		return found;
-	found = look_up_service(&dir->services, service_key(p->inner.vip, udp, 0));
-	if (found.pool)
+	found = look_up_service(dir, service_key(p->inner.vip, udp, 0));
+	if (found.found)
 		p->flow.vip_port = 0;
 	return found;
 }
@@ -72,7 +72,7 @@ static __noinline int deny_early(struct xdp_md *ctx, const struct forward_direct
 		return REASON_PORT0;
 	copy.flow.protocol = p->protocol;
 	copy.flow.vip_port = ports->destination;
-	return service_of(dir, &copy).pool ? GO_ON : denial(&copy);
+	return service_of(dir, &copy).found ? GO_ON : denial(&copy);
 }
 
 static __always_inline int read_tcp(struct cursor *c, __u32 length, struct flow *flow)
@@ -133,17 +133,18 @@ static __noinline int read_flow(struct xdp_md *ctx, struct totals *t, const stru
 static __noinline int serve(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir,
 			    struct packet *p)
 {
-	struct found_service service = service_of(dir, p);
+	struct found_service found = service_of(dir, p);
+	const struct service *service = found.service;
 	__u32 named = 0;
 	int outcome;
 
-	if (!service.pool)
+	if (!found.found)
 		return denial(p);
-	p->inner.hash = hash_for(&service, p->flow.client, p->inner.six, p->flow.client_port, p->flow.vip_port,
+	p->inner.hash = hash_for(service, p->flow.client, p->inner.six, p->flow.client_port, p->flow.vip_port,
 				 p->flow.protocol, dir->settings.seed);
-	if (service.quic && !p->inner.is_error)
-		named = backend_of_cid(ctx, t, dir, service.group, p);
-	outcome = deliver(ctx, t, dir, &service, named, &p->inner);
+	if (service->quic && !p->inner.is_error)
+		named = backend_of_cid(ctx, t, dir, service->group, p);
+	outcome = deliver(ctx, t, dir, service, named, &p->inner);
 	if (p->inner.is_error && (outcome == TX || outcome == REDIRECT)) {
 		take_note(t, NOTE_ICMP_RELAYED);
 		if (p->small_mtu)
@@ -185,7 +186,7 @@ static __noinline int examine4(struct xdp_md *ctx, struct totals *t, const struc
 		take_note(t, NOTE_UNCONFIGURED);
 		return PASS;
 	}
-	p.inner.vip = know4(&dir->addresses, &dir->wide, dir->settings.lengths4, ip->daddr);
+	p.inner.vip = know4(dir, ip->daddr);
 	if (!(p.inner.vip & ADDRESS_VIP))
 		return ip->protocol == IPPROTO_ICMP ? note_tunnel_error(ctx, t, dir) : PASS;
 	outcome = check_macs(ctx, t, dir);
@@ -255,7 +256,7 @@ static __noinline int examine6(struct xdp_md *ctx, struct totals *t, const struc
 		take_note(t, NOTE_UNCONFIGURED);
 		return PASS;
 	}
-	p.inner.vip = know6(&dir->wide, dir->settings.lengths6, (const void *)&ip->daddr);
+	p.inner.vip = know6(dir, wide_of(&ip->daddr));
 	if (!(p.inner.vip & ADDRESS_VIP))
 		return ip->nexthdr == IPPROTO_ICMPV6 ? note_tunnel_error6(ctx, t, dir) : PASS;
 	behind = c;

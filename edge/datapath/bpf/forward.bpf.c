@@ -31,17 +31,20 @@ static __always_inline int is_plain_transport(const void *l4, const void *end, _
 	return claimed >= sizeof(*udp) && claimed <= length;
 }
 
-static __always_inline int needs_examination(const struct forward_settings *settings, struct found_service service,
+/* Whether the short way leaves something out that is configured. */
+static __always_inline int needs_examination(const struct forward_settings *settings, const struct service *service,
 					     __u8 protocol)
 {
 	return settings->flags & SETTING_FILTERS ||
-	       (protocol == IPPROTO_UDP && (service.quic || settings->reflection_ports[0]));
+	       (protocol == IPPROTO_UDP && (service->quic || settings->reflection_ports[0]));
 }
 
-/* Is there something that an exact port does not find? */
-static __always_inline int denies(__u32 vip, __u8 protocol, __be16 port)
+/* A packet for a VIP that no exact service takes: to be denied at once, unless something else may take it. */
+static __always_inline int deny(const struct forward_directory *dir, __u32 vip, __u8 protocol, __be16 port, __u8 prefixes)
 {
-	return !(vip & ADDRESS_ANY_PORT) && !(protocol == IPPROTO_UDP && port == bpf_htons(GUE_PORT));
+	if (prefixes || vip & ADDRESS_ANY_PORT || (protocol == IPPROTO_UDP && port == bpf_htons(GUE_PORT)))
+		return EXAMINE;
+	return REASON_NO_SERVICE;
 }
 
 static __always_inline int is_from_unicast(const struct ethhdr *eth)
@@ -51,40 +54,48 @@ static __always_inline int is_from_unicast(const struct ethhdr *eth)
 	return !(eth->h_source[0] & 1) && (source[0] | source[1] | source[2]);
 }
 
+/* Whether this frame is one that a neighbour sent to this interface. */
+static __always_inline int is_for_us(struct xdp_md *ctx, const struct forward_settings *settings,
+				     const struct ethhdr *eth)
+{
+	return is_own_mac(settings, ctx->ingress_ifindex, *(const __u64 *)eth) && is_from_unicast(eth);
+}
+
 static __always_inline int forward4(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir,
 				    struct ethhdr *eth, const void *end)
 {
 	const struct forward_settings *settings = &dir->settings;
 	struct iphdr *ip = (void *)(eth + 1);
 	const struct ports *ports = (void *)(ip + 1);
-	struct found_service service;
-	struct inner inner;
+	struct inner inner = {};
+	struct found_service found;
 	__u32 room = end - (void *)ip;
 	__u8 protocol;
 
 	if ((void *)ports + READABLE > end || *(__u8 *)ip != 0x45 || ip->frag_off & bpf_htons(FRAGMENT_BITS))
 		return EXAMINE;
-	inner.vip = know4(&dir->addresses, &dir->wide, settings->lengths4, ip->daddr);
 	protocol = ip->protocol;
-	if (!(inner.vip & ADDRESS_VIP))
-		return protocol == IPPROTO_ICMP ? EXAMINE : PASS;
-	if ((protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) || !ports->source || !ports->destination ||
-	    !is_own_mac(settings, ctx->ingress_ifindex, *(__u64 *)eth) || !is_from_unicast(eth))
-		return EXAMINE;
-	service = look_up_service(&dir->services, service_key(inner.vip, protocol == IPPROTO_UDP, ports->destination));
-	if (!service.pool)
-		return denies(inner.vip, protocol, ports->destination) ? REASON_NO_SERVICE : EXAMINE;
+	found = look_up_exact4(dir, ip->daddr, ports->destination, protocol);
+	if (!found.found) {
+		__u32 vip = know4(dir, ip->daddr);
+
+		if (!(vip & ADDRESS_VIP))
+			return protocol == IPPROTO_ICMP ? EXAMINE : PASS;
+		if ((protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) || !ports->source || !ports->destination ||
+		    !is_for_us(ctx, settings, eth))
+			return EXAMINE;
+		return deny(dir, vip, protocol, ports->destination, settings->lengths4[0]);
+	}
 	inner.length = bpf_ntohs(ip->tot_len);
 	inner.tos = ip->tos;
-	if (inner.length > room || inner.length < sizeof(*ip) + READABLE || ip->ttl == 0 || ipv4_sum(ip) != 0xffff ||
+	if (!ports->source || !is_for_us(ctx, settings, eth) || inner.length > room ||
+	    inner.length < sizeof(*ip) + READABLE || ip->ttl == 0 || ipv4_sum(ip) != 0xffff ||
 	    (settings->classes[ip->saddr & 0xff] != SOURCE_CLEAN && check_source4(dir, ip->saddr) != GO_ON) ||
-	    needs_examination(settings, service, protocol) ||
+	    needs_examination(settings, found.service, protocol) ||
 	    !is_plain_transport(ports, end, protocol, inner.length - sizeof(*ip)))
 		return EXAMINE;
-	inner.hash = hash_for(&service, &ip->saddr, 0, ports->source, ports->destination, protocol, settings->seed);
-	inner.six = 0;
-	inner.is_error = 0;
-	return deliver(ctx, t, dir, &service, 0, &inner);
+	inner.hash = hash_for(found.service, &ip->saddr, 0, ports->source, ports->destination, protocol, settings->seed);
+	return deliver(ctx, t, dir, found.service, 0, &inner);
 }
 
 static __always_inline int forward6(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir,
@@ -94,33 +105,34 @@ static __always_inline int forward6(struct xdp_md *ctx, struct totals *t, const 
 	struct ipv6hdr *ip = (void *)(eth + 1);
 	const struct ports *ports = (void *)(ip + 1);
 	const __be32 *source = (void *)&ip->saddr;
-	struct found_service service;
-	struct inner inner;
+	struct inner inner = { .six = 1 };
+	struct found_service found;
 	__u32 room = end - (void *)ports, length;
 	__u8 protocol;
 
 	if ((void *)ports + READABLE > end || ip->version != 6)
 		return EXAMINE;
-	inner.vip = know6(&dir->wide, settings->lengths6, (const void *)&ip->daddr);
 	protocol = ip->nexthdr;
-	if (!(inner.vip & ADDRESS_VIP))
-		return protocol == IPPROTO_ICMPV6 ? EXAMINE : PASS;
-	if ((protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) || !ports->source || !ports->destination ||
-	    !is_own_mac(settings, ctx->ingress_ifindex, *(__u64 *)eth) || !is_from_unicast(eth))
-		return EXAMINE;
-	service = look_up_service(&dir->services, service_key(inner.vip, protocol == IPPROTO_UDP, ports->destination));
-	if (!service.pool)
-		return denies(inner.vip, protocol, ports->destination) ? REASON_NO_SERVICE : EXAMINE;
+	found = look_up_exact6(dir, wide_of(&ip->daddr), ports->destination, protocol);
+	if (!found.found) {
+		__u32 vip = know6(dir, wide_of(&ip->daddr));
+
+		if (!(vip & ADDRESS_VIP))
+			return protocol == IPPROTO_ICMPV6 ? EXAMINE : PASS;
+		if ((protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) || !ports->source || !ports->destination ||
+		    !is_for_us(ctx, settings, eth))
+			return EXAMINE;
+		return deny(dir, vip, protocol, ports->destination, settings->lengths6[0]);
+	}
 	length = bpf_ntohs(ip->payload_len);
 	inner.length = sizeof(*ip) + length;
 	inner.tos = traffic_class(ip);
-	if (length > room || length < READABLE || ip->hop_limit == 0 || check_source6(dir, source) != GO_ON ||
-	    needs_examination(settings, service, protocol) || !is_plain_transport(ports, end, protocol, length))
+	if (!ports->source || !is_for_us(ctx, settings, eth) || length > room || length < READABLE ||
+	    ip->hop_limit == 0 || check_source6(dir, source) != GO_ON ||
+	    needs_examination(settings, found.service, protocol) || !is_plain_transport(ports, end, protocol, length))
 		return EXAMINE;
-	inner.hash = hash_for(&service, source, 1, ports->source, ports->destination, protocol, settings->seed);
-	inner.six = 1;
-	inner.is_error = 0;
-	return deliver(ctx, t, dir, &service, 0, &inner);
+	inner.hash = hash_for(found.service, source, 1, ports->source, ports->destination, protocol, settings->seed);
+	return deliver(ctx, t, dir, found.service, 0, &inner);
 }
 
 static __always_inline int handle(struct xdp_md *ctx, struct totals *t)

@@ -38,7 +38,7 @@ static __always_inline enum reason read_quote(struct cursor *c, const struct for
 		return REASON_ICMP_OPT;
 	if (quoted->frag_off & bpf_htons(FRAGMENT_BITS & ~0x2000))
 		return REASON_ICMP_FRAG;
-	if (!(know4(&dir->addresses, &dir->wide, dir->settings.lengths4, quoted->saddr) & ADDRESS_VIP))
+	if (!(know4(dir, quoted->saddr) & ADDRESS_VIP))
 		return REASON_ICMP_NOT_OURS;
 	if (quoted->saddr != vip)
 		return REASON_ICMP_MISMATCH;
@@ -238,7 +238,7 @@ static __noinline int note_tunnel_error(struct xdp_md *ctx, struct totals *t, co
 	if (!quoted || quoted->version != 4 || !is_tunnel(quoted->protocol) ||
 	    (bpf_ntohl(quoted->saddr) & ~settings->outer_host_mask) != settings->outer_network)
 		return PASS;
-	backend = look_up_backend(&dir->addresses, quoted->daddr);
+	backend = backend_at4(dir, quoted->daddr);
 	if (!backend)
 		return PASS;
 	if (icmp->type == ICMP_UNREACHABLE && icmp->code == ICMP_CODE_TOO_BIG)

@@ -46,7 +46,7 @@ static __always_inline __u32 pseudo_sum(const struct ipv6hdr *ip, __u32 length)
 
 static __always_inline int is_vip6(const struct forward_directory *dir, const struct in6_addr *address)
 {
-	return know6(&dir->wide, dir->settings.lengths6, (const void *)address) & ADDRESS_VIP;
+	return know6(dir, wide_of(address)) & ADDRESS_VIP;
 }
 
 static __always_inline int is_same6(const struct in6_addr *a, const struct in6_addr *b)
@@ -268,7 +268,7 @@ static __noinline int note_tunnel_error6(struct xdp_md *ctx, struct totals *t, c
 	if (!quoted || quoted->version != 6 || !is_tunnel(quoted->nexthdr) ||
 	    !is_in_outer6(&dir->settings, (const void *)&quoted->saddr))
 		return PASS;
-	backend = look_up_wide(&dir->wide, (const void *)&quoted->daddr, 128).backend;
+	backend = backend_at6(dir, wide_of(&quoted->daddr));
 	if (!backend)
 		return PASS;
 	return count_tunnel_error(t, backend, icmp->type == ICMP6_TOO_BIG ? NOTE_ENCAP_PTB : NOTE_ENCAP_UNREACH);

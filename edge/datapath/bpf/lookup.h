@@ -11,120 +11,147 @@
 
 #define MAPPED_WORD bpf_htonl(0xffff) /* the third word of ::ffff:a.b.c.d */
 
-static __always_inline __u32 perfect_slot(const struct perfect_hash *hash, const __u32 *multipliers, __u32 bucket_mask,
-					  __u32 key)
+static __always_inline __u64 perfect_slot(const struct perfect_hash *hash, const __u64 *multipliers, __u32 bucket_mask,
+					  __u64 key)
 {
-	__u32 bucket = (key * hash->multiplier) >> hash->bucket_shift;
+	__u64 bucket = (key * hash->multiplier) >> hash->bucket_shift;
 
 	return (key * multipliers[bucket & bucket_mask]) >> hash->slot_shift;
 }
 
-/* What is known about a single IPv4 address: address_flag | VIP index, 0 for a stranger. */
-static __always_inline __u32 look_up_address(const struct address_table *table, __be32 address)
+static __always_inline __u64 reduce(const struct reducer *reducer, __u64 first, __u64 second, __u64 number)
 {
-	__u32 slot = perfect_slot(&table->hash, table->multipliers, ADDRESS_BUCKETS - 1, address);
-	const struct address *found = &table->slots[slot & (ADDRESS_SLOTS - 1)];
+	return first * reducer->first + second * reducer->second + number * reducer->number;
+}
+
+static __always_inline const struct address *address_at(const struct perfect_hash *hash,
+							const struct address_table *table, __be32 address)
+{
+	return &table->slots[perfect_slot(hash, table->multipliers, ADDRESS_BUCKETS - 1, address) & (ADDRESS_SLOTS - 1)];
+}
+
+/* What is known about a single IPv4 address: address_flag | VIP index, 0 for a stranger. */
+static __always_inline __u32 look_up_address(const struct perfect_hash *hash, const struct address_table *table,
+					     __be32 address)
+{
+	const struct address *found = address_at(hash, table, address);
 
 	return found->address == address ? found->what : 0;
 }
 
-/* The backend with this address, 0 if it is none. */
-static __always_inline __u32 look_up_backend(const struct address_table *table, __be32 address)
-{
-	__u32 slot = perfect_slot(&table->hash, table->multipliers, ADDRESS_BUCKETS - 1, address);
-	const struct address *found = &table->slots[slot & (ADDRESS_SLOTS - 1)];
-
-	return found->address == address ? found->backend : 0;
-}
-
-struct found_wide {
-	__u32 what;
-	__u32 backend;
+/* Halves, so that sixteen bytes are two loads. */
+struct wide {
+	__u64 first;
+	__u64 second;
 };
 
-/* The same for an IPv6 address (length 128) or a prefix of either family. */
-static __always_inline struct found_wide look_up_wide(const struct wide_table *table, const __be32 *words, __u32 length)
+static __always_inline struct wide wide_of(const void *address)
 {
-	__u64 sum = words[0] * table->reducers[0] + words[1] * table->reducers[1] + words[2] * table->reducers[2] +
-		    words[3] * table->reducers[3] + length * table->reducers[4];
-	__u32 slot = perfect_slot(&table->hash, table->multipliers, WIDE_BUCKETS - 1, sum >> 32);
-	const struct wide_address *found = &table->slots[slot & (WIDE_SLOTS - 1)];
-
-	if (found->words[0] != words[0] || found->words[1] != words[1] || found->words[2] != words[2] ||
-	    found->words[3] != words[3] || found->length != length)
-		return (struct found_wide){};
-	return (struct found_wide){ found->what, found->backend };
+	return (struct wide){ ((const __u64 *)address)[0], ((const __u64 *)address)[1] };
 }
 
-/* The part of a word that belongs to a prefix of `length` bits, when `before` bits come ahead of the word. */
-static __always_inline __be32 masked(__be32 word, __u32 length, __u32 before)
+static __always_inline struct wide mapped(__be32 address)
+{
+	return (struct wide){ 0, (__u64)address << 32 | MAPPED_WORD };
+}
+
+/* The same for an IPv6 address (length 128) or a prefix of either family: what is known, and the backend above it. */
+static __always_inline __u32 look_up_wide(const struct perfect_hash *hash, const struct reducer *reducer,
+					  const struct wide_table *table, struct wide address, __u32 length)
+{
+	__u64 key = reduce(reducer, address.first, address.second, length);
+	__u64 slot = perfect_slot(hash, table->multipliers, WIDE_BUCKETS - 1, key);
+	const struct wide_address *found = &table->slots[slot & (WIDE_SLOTS - 1)];
+
+	if (found->first != address.first || found->second != address.second || found->length != length)
+		return 0;
+	return found->what | (__u32)found->backend << 16;
+}
+
+/* The part of a half that belongs to a prefix of `length` bits, when `before` bits come ahead of it. */
+static __always_inline __u64 masked(__u64 half, __u32 length, __u32 before)
 {
 	if (length <= before)
 		return 0;
-	if (length >= before + 32)
-		return word;
-	return word & bpf_htonl(0xffffffffu << ((32 - (length - before)) & 31));
+	if (length >= before + 64)
+		return half;
+	return half & bpf_cpu_to_be64(~0ull << ((64 - (length - before)) & 63));
 }
 
 /* The longest VIP prefix that an address is in. */
-static __noinline __u32 look_up_prefix(const struct wide_table *table, const __u8 *lengths, const __be32 *words)
+static __noinline __u32 look_up_prefix(const struct perfect_hash *hash, const struct reducer *reducer,
+				       const struct wide_table *table, const __u8 *lengths, const struct wide *address)
 {
 	for (int i = 0; i < MAX_LENGTHS; i++) {
-		__u32 length = lengths[i];
-		__be32 network[4] = { masked(words[0], length, 0), masked(words[1], length, 32),
-				      masked(words[2], length, 64), masked(words[3], length, 96) };
-		struct found_wide found;
+		__u32 length = lengths[i], what;
+		struct wide network = { masked(address->first, length, 0), masked(address->second, length, 64) };
 
 		if (!length)
 			break;
-		found = look_up_wide(table, network, length);
-		if (found.what)
-			return found.what;
+		what = look_up_wide(hash, reducer, table, network, length);
+		if (what)
+			return what & 0xffff;
 	}
 	return 0;
 }
 
-static __always_inline __u32 look_up_prefix4(const struct wide_table *table, const __u8 *lengths, __be32 address)
-{
-	__be32 words[4] = { 0, 0, MAPPED_WORD, address };
-
-	return look_up_prefix(table, lengths, words);
-}
-
 /* What is known about an address; a VIP prefix counts where nothing is known about the address itself. */
-static __always_inline __u32 know4(const struct address_table *addresses, const struct wide_table *wide,
-				   const __u8 *lengths, __be32 address)
-{
-	__u32 what = look_up_address(addresses, address);
+#define know4(dir, address)                                                                                            \
+	({                                                                                                             \
+		__be32 _address = (address);                                                                           \
+		__u32 _what = look_up_address(&(dir)->hashes.addresses, &(dir)->addresses, _address);                  \
+                                                                                                                       \
+		if (!_what && (dir)->settings.lengths4[0]) {                                                           \
+			struct wide _wide = mapped(_address);                                                          \
+                                                                                                                       \
+			_what = look_up_prefix(&(dir)->hashes.wide, &(dir)->hashes.of_wide, &(dir)->wide,              \
+					       (dir)->settings.lengths4, &_wide);                                      \
+		}                                                                                                      \
+		_what;                                                                                                 \
+	})
 
-	return what || !lengths[0] ? what : look_up_prefix4(wide, lengths, address);
-}
-
-static __always_inline __u32 know6(const struct wide_table *wide, const __u8 *lengths, const __be32 *words)
-{
-	__u32 what = look_up_wide(wide, words, 128).what;
-
-	return what || !lengths[0] ? what : look_up_prefix(wide, lengths, words);
-}
+#define know6(dir, address)                                                                                            \
+	({                                                                                                             \
+		struct wide _wide = (address);                                                                         \
+		__u32 _what = look_up_wide(&(dir)->hashes.wide, &(dir)->hashes.of_wide, &(dir)->wide, _wide, 128);     \
+                                                                                                                       \
+		if (!_what && (dir)->settings.lengths6[0])                                                             \
+			_what = look_up_prefix(&(dir)->hashes.wide, &(dir)->hashes.of_wide, &(dir)->wide,              \
+					       (dir)->settings.lengths6, &_wide);                                      \
+		_what & 0xffff;                                                                                        \
+	})
 
 #ifndef DECAPSULATOR
 
-/* Scalars come back, never a pointer that may be null: clang merges such checks in ways the verifier refuses. */
+/* The backend with this address, 0 if it is none. */
+static __always_inline __u32 backend_at4(const struct forward_directory *dir, __be32 address)
+{
+	const struct address *found = address_at(&dir->hashes.addresses, &dir->addresses, address);
+
+	return found->address == address ? found->backend : 0;
+}
+
+static __always_inline __u32 backend_at6(const struct forward_directory *dir, struct wide address)
+{
+	return look_up_wide(&dir->hashes.wide, &dir->hashes.of_wide, &dir->wide, address, 128) >> 16;
+}
+
+/*
+ * Services are found as a slot, never null, and whether the slot is the right one: a pointer that may be null would be
+ * checked in ways that the verifier does not follow.
+ */
 struct found_service {
-	__u32 pool; /* index in `pools` + 1; 0: no such service */
-	__u32 id;
-	__u8 hashing;
-	__u8 quic;
-	__u8 group;
+	const struct service *service;
+	int found;
 };
 
-static __always_inline struct found_service look_up_service(const struct service_table *table, __u32 key)
+static __always_inline struct found_service look_up_service(const struct forward_directory *dir, __u64 key)
 {
-	__u32 slot = perfect_slot(&table->hash, table->multipliers, SERVICE_BUCKETS - 1, key);
-	const struct service *found = &table->slots[slot & (SERVICE_SLOTS - 1)];
+	const struct service_table *table = &dir->services;
+	__u64 slot = perfect_slot(&dir->hashes.services, table->multipliers, SERVICE_BUCKETS - 1, key);
+	const struct indexed_service *at = &table->slots[slot & (SERVICE_SLOTS - 1)];
 
-	return (struct found_service){ found->key == key ? found->pool : 0, found->id, found->hashing, found->quic,
-				       found->group };
+	return (struct found_service){ &at->service, at->key == key && at->service.pool };
 }
 
 static __always_inline __u32 service_key(__u32 vip, __u32 udp, __be16 port)
@@ -132,10 +159,35 @@ static __always_inline __u32 service_key(__u32 vip, __u32 udp, __be16 port)
 	return (vip & VIP_INDEX_MASK) << 17 | udp << 16 | bpf_ntohs(port);
 }
 
-/* The backend that a QUIC server id names in a pool, 0 if none. */
-static __always_inline __u32 look_up_server(const struct server_table *table, __u32 key)
+static __always_inline struct found_service look_up_exact4(const struct forward_directory *dir, __be32 address,
+							   __be16 port, __u8 protocol)
 {
-	__u32 slot = perfect_slot(&table->hash, table->multipliers, SERVER_BUCKETS - 1, key);
+	const struct exact4_table *table = &dir->exact4;
+	__u64 key = address | (__u64)port << 32 | (__u64)protocol << 48;
+	__u64 slot = perfect_slot(&dir->hashes.exact4, table->multipliers, SERVICE_BUCKETS - 1, key);
+	const struct exact4 *at = &table->slots[slot & (SERVICE_SLOTS - 1)];
+
+	return (struct found_service){ &at->service, at->key == key };
+}
+
+static __always_inline struct found_service look_up_exact6(const struct forward_directory *dir, struct wide address,
+							   __be16 port, __u8 protocol)
+{
+	const struct exact6_table *table = &dir->exact6;
+	__u64 number = port | (__u32)protocol << 16;
+	__u64 key = reduce(&dir->hashes.of_exact6, address.first, address.second, number);
+	__u64 slot = perfect_slot(&dir->hashes.exact6, table->multipliers, SERVICE_BUCKETS - 1, key);
+	const struct exact6 *at = &table->slots[slot & (SERVICE_SLOTS - 1)];
+
+	return (struct found_service){ &at->service,
+				       at->first == address.first && at->second == address.second && at->number == number };
+}
+
+/* The backend that a QUIC server id names in a pool, 0 if none. */
+static __always_inline __u32 look_up_server(const struct forward_directory *dir, __u32 key)
+{
+	const struct server_table *table = &dir->servers;
+	__u64 slot = perfect_slot(&dir->hashes.servers, table->multipliers, SERVER_BUCKETS - 1, key);
 	const struct server *found = &table->slots[slot & (SERVER_SLOTS - 1)];
 
 	return found->key == key ? found->backend : 0;

@@ -20,7 +20,7 @@ static __noinline int check_source4(const struct forward_directory *dir, __be32 
 		return REASON_MARTIAN;
 	if (settings->flags & SETTING_DROP_PRIVATE && is_private4(source))
 		return REASON_MARTIAN;
-	return know4(&dir->addresses, &dir->wide, settings->lengths4, source) ? REASON_MARTIAN : GO_ON;
+	return know4(dir, source) ? REASON_MARTIAN : GO_ON;
 }
 
 static __always_inline int is_in_outer6(const struct forward_settings *settings, const __be32 *address)
@@ -39,7 +39,7 @@ static __always_inline int check_source6(const struct forward_directory *dir, co
 		return REASON_MARTIAN;
 	if (settings->flags & SETTING_DROP_PRIVATE && is_private6(source))
 		return REASON_MARTIAN;
-	return know6(&dir->wide, settings->lengths6, source) ? REASON_MARTIAN : GO_ON;
+	return know6(dir, wide_of(source)) ? REASON_MARTIAN : GO_ON;
 }
 
 static __always_inline int count_block(struct totals *t, const __u32 *found)

@@ -53,7 +53,7 @@ static __noinline __u32 backend_of_cid(struct xdp_md *ctx, struct totals *t, con
 	/* one octet of configuration, then the server id */
 	key = group << 24 | (bpf_ntohl(cid) & 0xffffff) >> (32 - 8 * size);
 	if ((cid & 0xff) >> 5 == dir->settings.quic_config)
-		backend = look_up_server(&dir->servers, key);
+		backend = look_up_server(dir, key);
 	take_note(t, backend ? NOTE_CID_ROUTED : NOTE_CID_UNKNOWN);
 	return backend;
 }
