@@ -1,7 +1,7 @@
 """What the decapsulator on a backend must do with a packet, said a second time in Python (core: no I/O)."""
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Network
+from ipaddress import IPv4Address
 
 from edge.datapath.abi import Note, Reason, Verdict
 from edge.datapath.addresses import MARTIANS4, PRIVATE4, is_single
@@ -22,7 +22,7 @@ from edge.datapath.headers import (
     word,
 )
 from edge.datapath.model import DecapState, Encap, IpAddress, IpNetwork
-from edge.datapath.oracle_addresses import Addresses, within
+from edge.datapath.oracle_addresses import MARTIANS6, PRIVATE6, Addresses, within
 from edge.datapath.outcome import DroppedError, Outcome, PassedError
 
 _GRE_HEADER, _GRE_WITH_KEY = 4, 8  # RFC 2784 without checksum, RFC 2890
@@ -32,7 +32,8 @@ _ETHERTYPES = {4: TYPE_IPV4, 6: TYPE_IPV6}
 _INTERNAL: tuple[IpNetwork, ...] = (
     *MARTIANS4,
     *PRIVATE4,
-    *map(IPv6Network, ("::/96", "fc00::/7", "fe80::/10", "ff00::/8")),
+    *MARTIANS6,
+    *PRIVATE6,
 )
 _NOT_ECT, _ECT1, _CE = 0, 1, 3
 
