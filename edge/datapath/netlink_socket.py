@@ -62,6 +62,13 @@ class Kernel:
                     raise OSError(netlink.error_code(message.payload), f"netlink dump {kind} refused")
                 found.append(message)
 
+    def link(self, ifindex: int) -> Message | None:
+        """Return one link as it is now; None when it is gone."""
+        self._requests.send(rtnetlink.link_request(ifindex, self._next()))
+        while True:
+            for message in self._answers():
+                return None if message.type == netlink.NLMSG_ERROR else message
+
     def lookup(self, destination: IpAddress) -> tuple[Hop, ...]:
         """Return the ways of the route that the kernel matches; none when there is no route."""
         hops = self._ways(destination, whole=True)

@@ -12,7 +12,7 @@ from edge.datapath.netlink import Hop, IpAddress
 
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")  # ndmsg: family, index, state, flags, type
 
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_LINK, _IFLA_LINKINFO, _IFLA_LINK_NETNSID = 1, 3, 5, 18, 37
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_LINK, _IFLA_LINKINFO, _IFLA_CARRIER, _IFLA_LINK_NETNSID = 1, 3, 5, 18, 33, 37
 _INFO_KIND, _INFO_DATA = 1, 2
 _VLAN_ID, _VLAN_PROTOCOL = 1, 5
 _802_1Q = b"\x81\x00"
@@ -57,6 +57,11 @@ def dump_request(kind: int, sequence: int) -> bytes:
     return netlink.request(kind, netlink.DUMP, sequence, payload)
 
 
+def link_request(ifindex: int, sequence: int) -> bytes:
+    """Ask for one link."""
+    return netlink.request(netlink.RTM_GETLINK, 0, sequence, netlink.LINK.pack(0, 0, ifindex, 0, 0))
+
+
 def route_request(destination: IpAddress, sequence: int, *, whole: bool = True) -> bytes:
     """Ask which route the kernel matches for `destination`, with all its next hops (`ip route get fibmatch`).
 
@@ -83,7 +88,9 @@ def read_link(payload: bytes) -> LinkFact:
     found = netlink.attributes(payload[netlink.LINK.size :])
     mac = found.get(_IFLA_ADDRESS, b"") if device == _ARPHRD_ETHER else b""
     name = found.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
-    up = bool(flags & _IFF_UP and flags & _IFF_RUNNING)
+    # The flag follows the carrier by up to a second (the kernel's linkwatch), the attribute at once.
+    carrier = found.get(_IFLA_CARRIER, b"\1") != b"\0"
+    up = bool(flags & _IFF_UP and flags & _IFF_RUNNING and carrier)
     info = netlink.attributes(found.get(_IFLA_LINKINFO, b""))
     if info.get(_INFO_KIND, b"").rstrip(b"\0") != b"vlan":
         return LinkFact(ifindex, name, mac, up)

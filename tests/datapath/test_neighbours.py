@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.datapath import xdp
-from edge.datapath.model import NextHop
+from edge.datapath.model import LOCAL_DELIVERY, IpAddress, NextHop
 from edge.datapath.neighbours import Neighbours
 from edge.datapath.next_hop import Finding
 from tests.datapath import kernel
@@ -57,14 +57,14 @@ class Watch:
     """The newest next hops, and how long it took until they met a condition."""
 
     def __init__(self) -> None:
-        self.now: Mapping[IPv4Address, NextHop | None] = {}
+        self.now: Mapping[IpAddress, NextHop | None] = {}
         self._news = asyncio.Event()
 
-    def changed(self, next_hops: Mapping[IPv4Address, NextHop | None]) -> None:
+    def changed(self, next_hops: Mapping[IpAddress, NextHop | None]) -> None:
         self.now = next_hops
         self._news.set()
 
-    async def until(self, condition: Callable[[Mapping[IPv4Address, NextHop | None]], bool], limit: float) -> float:
+    async def until(self, condition: Callable[[Mapping[IpAddress, NextHop | None]], bool], limit: float) -> float:
         started = time.monotonic()
         while not condition(self.now):
             self._news.clear()
@@ -77,17 +77,21 @@ class Watch:
 
 
 def follow(site: Site, steps: Callable[[Neighbours, Watch], Awaitable[None]]) -> None:
+    follow_in(site.edge, steps)
+
+
+def follow_in(edge: Namespace, steps: Callable[[Neighbours, Watch], Awaitable[None]]) -> None:
     async def main() -> None:
         watch = Watch()
         async with Neighbours(watch.changed) as neighbours:
             await steps(neighbours, watch)
         assert neighbours.failure is None
 
-    with site.edge.inside():
+    with edge.inside():
         asyncio.run(main())
 
 
-def all_via(*allowed: NextHop | None) -> Callable[[Mapping[IPv4Address, NextHop | None]], bool]:
+def all_via(*allowed: NextHop | None) -> Callable[[Mapping[IpAddress, NextHop | None]], bool]:
     """Every way in `allowed` is used and no other."""
     return lambda now: set(now) == set(BACKENDS) and set(now.values()) == set(allowed)
 
@@ -107,6 +111,30 @@ def test_ecmp_follows_carrier_of_either_link(site: Site) -> None:
         assert {neighbours.finding(backend) for backend in BACKENDS} == {Finding.RESOLVED}
 
     follow(site, steps)
+
+
+def test_a_lost_carrier_is_noticed_before_the_kernel_tells_of_it(site: Site) -> None:
+    site.ecmp(1, 2)
+    first, second = site.expected(1), site.expected(2)
+    other = Namespace()
+    other.ip("link", "add", "dev", "x0", "type", "veth", "peer", "name", "x1")
+    other.ip("link", "set", "dev", "x0", "up")
+
+    async def steps(neighbours: Neighbours, watch: Watch) -> None:
+        neighbours.follow(BACKENDS)
+        for _ in range(3):
+            await watch.until(all_via(first, second), 2 * FAST)
+            for way in ("up", "down"):  # after this the kernel waits for up to a second with news of any carrier
+                other.ip("link", "set", "dev", "x1", way)
+            await asyncio.sleep(0.05)
+            site.routers[0].ip("link", "set", "r0", "down")
+            assert await watch.until(all_via(second), FAST) < 0.5
+            site.routers[0].ip("link", "set", "r0", "up")
+
+    try:
+        follow(site, steps)
+    finally:
+        other.delete()
 
 
 def test_a_router_that_changes_its_mac_is_followed(site: Site) -> None:
@@ -197,13 +225,18 @@ def test_a_backend_on_the_link_and_a_change_of_what_is_followed(site: Site) -> N
     follow(site, steps)
 
 
-def test_an_address_of_the_node_itself_has_no_next_hop(site: Site) -> None:
-    own = IPv4Address("10.0.1.1")
+def test_an_address_of_the_node_itself_is_delivered_here_while_it_is_its_own(site: Site) -> None:
+    own = IPv4Address("10.0.1.9")
 
     async def steps(neighbours: Neighbours, watch: Watch) -> None:
         neighbours.follow([own])
         await watch.until(lambda now: now == {own: None}, FAST)
         assert neighbours.finding(own) is Finding.NO_ROUTE
+        site.edge.ip("address", "add", f"{own}/32", "dev", "lo")
+        await watch.until(lambda now: now == {own: LOCAL_DELIVERY}, FAST)
+        assert neighbours.finding(own) is Finding.LOCAL
+        site.edge.ip("address", "delete", f"{own}/32", "dev", "lo")
+        await watch.until(lambda now: now == {own: None}, FAST)
 
     follow(site, steps)
 

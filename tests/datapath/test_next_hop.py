@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.datapath import netlink, rtnetlink
-from edge.datapath.model import NextHop
+from edge.datapath.model import LOCAL_DELIVERY, NextHop
 from edge.datapath.netlink import Hop, NetlinkError
 from edge.datapath.next_hop import Choice, Facts, Finding, choose
 from edge.datapath.rtnetlink import LinkFact, NeighbourFact
@@ -134,7 +134,77 @@ def test_a_multipath_answer_gives_every_way() -> None:
         Hop(2, None, dead=True),
         Hop(3, IPv6Address("fe80::1"), dead=True),
     )
-    assert rtnetlink.read_hops(bytes([2, 32, 0, 0, 255, 0, 0, 2]) + answer[8:]) == (), "delivered locally"
+    assert rtnetlink.read_hops(bytes([2, 32, 0, 0, 254, 0, 0, 6]) + answer[8:]) == (), "a blackhole"
+    (here,) = rtnetlink.read_hops(bytes([2, 32, 0, 0, 255, 0, 0, 2]) + answer[8:])
+    assert here.local
+    assert choose(BACKEND, (here,), facts()) == Choice(LOCAL_DELIVERY, Finding.LOCAL)
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    return (struct.pack("=HH", 4 + len(value), kind) + value).ljust(-(-(4 + len(value)) // 4) * 4, b"\0")
+
+
+def test_an_ipv6_route_gives_its_gateway_and_is_asked_for_by_the_whole_address() -> None:
+    gateway = IPv6Address("fd00:1::2")
+    head = bytes([10, 128, 0, 0, 254, 0, 0, 1]) + bytes(4)
+    answer = head + attribute(5, gateway.packed) + attribute(4, struct.pack("=I", 7))
+    assert rtnetlink.read_hops(answer) == (Hop(7, gateway, dead=False),)
+    (asked,) = netlink.messages(rtnetlink.route_request(gateway, 3))
+    assert asked.payload[:2] == bytes([10, 128])
+    assert asked.payload[12:] == attribute(1, gateway.packed)
+
+
+def link_message(*attributes: bytes, index: int = 9, flags: int = 0x41) -> bytes:
+    return struct.pack("=BxHiII", 0, 1, index, flags, 0) + attribute(1, OWN[2]) + b"".join(attributes)
+
+
+def vlan_info(number: int, protocol: bytes = b"\x81\0", kind: bytes = b"vlan\0") -> bytes:
+    data = attribute(1, struct.pack("=H", number)) + attribute(5, protocol)
+    return attribute(18, attribute(1, kind) + attribute(2, data))
+
+
+def test_a_vlan_device_is_read_with_its_number_and_its_parent() -> None:
+    parent = attribute(5, struct.pack("=I", 1))
+    assert rtnetlink.read_link(link_message(parent, vlan_info(100))) == LinkFact(
+        9, "", OWN[2], True, parent=1, vlan=100
+    )
+    assert rtnetlink.read_link(link_message(parent, vlan_info(100, kind=b"veth\0"))) == LinkFact(9, "", OWN[2], up=True)
+    elsewhere = attribute(37, struct.pack("=I", 0))
+    for unusable in (
+        link_message(parent, vlan_info(100, b"\x88\xa8")),
+        link_message(parent, vlan_info(100), elsewhere),
+        link_message(parent, vlan_info(0)),
+        link_message(parent, vlan_info(4095)),
+    ):
+        assert rtnetlink.read_link(unusable).mac == b""
+
+
+def test_a_lost_carrier_counts_before_the_flag_follows_it() -> None:
+    assert rtnetlink.read_link(link_message(attribute(33, b"\1"))).up
+    assert not rtnetlink.read_link(link_message(attribute(33, b"\0"))).up
+    assert not rtnetlink.read_link(link_message(attribute(33, b"\1"), flags=0x1)).up
+
+
+def on_vlan(parent: LinkFact | None) -> Facts:
+    known = facts(1, 2)
+    known.learn_link(LinkFact(2, "eth1.100", OWN[2], True, parent=7, vlan=100), gone=False)
+    if parent is not None:
+        known.learn_link(parent, gone=False)
+    return known
+
+
+def test_beneath_a_vlan_device_the_frame_leaves_by_the_parent_with_the_tag() -> None:
+    found = choose(BACKEND, hops(2), on_vlan(LinkFact(7, "eth1", OWN[1], up=True)))
+    assert found == Choice(NextHop(7, OWN[2], far(2), vlan=100), Finding.RESOLVED)
+
+
+@pytest.mark.parametrize(
+    "parent",
+    [None, LinkFact(7, "eth1", OWN[1], up=False), LinkFact(7, "eth1.5", OWN[1], True, parent=6, vlan=5)],
+    ids=["unknown", "down", "a vlan itself"],
+)
+def test_a_vlan_device_needs_a_parent_that_is_up_and_no_vlan_itself(parent: LinkFact | None) -> None:
+    assert choose(BACKEND, hops(2), on_vlan(parent)) == Choice(None, Finding.LINK_DOWN)
 
 
 @pytest.mark.parametrize("length", [0, 3, 9])
