@@ -25,6 +25,7 @@ from edge.datapath.addresses import is_single, network_of
 from edge.datapath.forwarder import Forwarder
 from edge.datapath.model import IpAddress, IpNetwork, NextHop
 from edge.datapath.neighbours import Neighbours
+from edge.datapath.next_hop import Finding
 from edge.events import EventLog
 from edge.forwarding import Forwarding, Wish
 from edge.health import Result
@@ -110,6 +111,11 @@ class Daemon:
         self._checking.follow(config)
         self._neighbours.follow(backend.address for pool in config.pools.values() for backend in pool.backends)
         self.turn()
+
+    @property
+    def findings(self) -> Mapping[IpAddress, Finding]:
+        """How each backend's address is reached, or why it is not."""
+        return self._neighbours.findings
 
     def reload(self) -> str:
         """Read the file again and follow it; names what changed. Raises ConfigError, and then nothing has changed."""

@@ -1,12 +1,13 @@
 """What a node says of itself, as plain facts: one verdict, then VIPs, pools, forwarder, peers, intent, events."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bgp.report import PeerStatus, PrefixStatus, SpeakerState
 from edge.announce import Decision, Stance
-from edge.datapath.model import Counters, IpNetwork
+from edge.datapath.model import Counters, IpAddress, IpNetwork
+from edge.datapath.next_hop import Finding
 from edge.health import Health
 from edge.maglev import LookupTable, imbalance
 from edge.node import Node
@@ -16,13 +17,17 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class ForwarderView:
-    """The forwarder as status shows it. `modes` maps interface -> native, generic or why it is not attached."""
+    """The forwarder as status shows it. `modes` maps interface -> native, generic or why it is not attached.
+
+    `findings` says of each backend's address how it is reached, or why it is not yet.
+    """
 
     modes: Mapping[str, str]
     tables: Mapping[str, LookupTable]
     generation: int
     current: bool
     counters: Counters
+    findings: Mapping[IpAddress, Finding] = field(default_factory=dict)
 
 
 def facts(
@@ -35,12 +40,13 @@ def facts(
         "node": node.config.node,
         "verdict": verdict(decisions, node.fault),
         "vips": [_vip(prefix, decision, speaker) for prefix, decision in decisions.items()],
-        "pools": [_pool(node, name, forwarder.tables.get(name), now) for name in node.config.pools],
+        "pools": [_pool(node, name, forwarder, now) for name in node.config.pools],
         "forwarder": {
             "modes": dict(forwarder.modes),
             "generation": forwarder.generation,
             "current": forwarder.current,
             "fault": node.fault,
+            "waiting": _waiting(node, forwarder.findings),
             **_counters(forwarder.counters),
         },
         "announcer": {
@@ -82,7 +88,19 @@ def _wanted(sent: PrefixStatus) -> Stance:
     return Stance.DEPREFERRED if sent.wanted.communities else Stance.ANNOUNCED
 
 
-def _pool(node: Node, name: str, table: LookupTable | None, now: float) -> dict[str, Any]:
+def _waiting(node: Node, findings: Mapping[IpAddress, Finding]) -> dict[str, str]:
+    """The backends without a next hop, and why: what the table gives them is dropped, as `neigh`."""
+    known = [backend for pool in node.config.pools.values() for backend in pool.backends]
+    found = {backend.name: _finding(backend.address, findings) for backend in known}
+    return {name: finding.value for name, finding in found.items() if not finding.has_next_hop}
+
+
+def _finding(address: IpAddress, findings: Mapping[IpAddress, Finding]) -> Finding:
+    return findings.get(address, Finding.UNRESOLVED)
+
+
+def _pool(node: Node, name: str, forwarder: ForwarderView, now: float) -> dict[str, Any]:
+    table = forwarder.tables.get(name)
     shares = table.shares() if table else {}
     view = node.view(name)
     backends = []
@@ -95,6 +113,7 @@ def _pool(node: Node, name: str, table: LookupTable | None, now: float) -> dict[
                 "weight": backend.weight,
                 "slots": shares.get(str(backend.address), 0),
                 "drained": backend.name in view.drained,
+                "next_hop": _finding(backend.address, forwarder.findings).value,
                 **_health(health, now),
             }
         )

@@ -12,7 +12,8 @@ from edge.ask import Answer, RefusedError
 from edge.control import Handler
 from edge.datapath import oracle, xdp
 from edge.datapath.bpf_error import BpfError
-from edge.datapath.model import ForwarderState
+from edge.datapath.model import ForwarderState, IpAddress
+from edge.datapath.next_hop import Finding
 from edge.decode import nearest
 from edge.events import EventLog
 from edge.forwarding import Forwarding
@@ -37,6 +38,10 @@ class Served(Protocol):
     events: EventLog
     forwarding: Forwarding
     speaker: Speaker
+
+    @property
+    def findings(self) -> Mapping[IpAddress, Finding]:
+        """How each backend's address is reached, or why it is not."""
 
     def turn(self) -> None:
         """Carry out at once what a change of intent asks for."""
@@ -79,6 +84,7 @@ class Verbs:
             generation=applied.state.generation if applied else 0,
             current=forwarding.current,
             counters=await asyncio.to_thread(forwarding.forwarder.counters),
+            findings=daemon.findings,
         )
         return status.facts(daemon.node, forwarder, daemon.speaker.state(), daemon.events.last, time.monotonic())
 

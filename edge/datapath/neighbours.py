@@ -73,6 +73,11 @@ class Neighbours:
         self._wanted = frozenset(addresses)
         self._wake()
 
+    @property
+    def findings(self) -> Mapping[IpAddress, Finding]:
+        """Why each followed address has or lacks a next hop, as of the last change."""
+        return self._findings
+
     def finding(self, address: IpAddress) -> Finding:
         """Say why an address has or lacks a next hop, as of the last change."""
         return self._findings.get(address, Finding.UNRESOLVED)
@@ -144,9 +149,11 @@ class _Follower:
         if now - self._looked < _TICK:
             return
         self._looked = now
-        for ifindex in {hop.ifindex for hops in self._routes.values() for hop in hops} & self._facts.links.keys():
+        links = self._facts.links
+        used = {hop.ifindex for hops in self._routes.values() for hop in hops} & links.keys()
+        for ifindex in used | ({links[index].parent for index in used} & links.keys()):
             message = self._kernel.link(ifindex)
-            if message is not None and rtnetlink.read_link(message.payload) != self._facts.links[ifindex]:
+            if message is not None and rtnetlink.read_link(message.payload) != links[ifindex]:
                 self._learn(message)
 
     def _read_events(self) -> None:

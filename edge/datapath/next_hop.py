@@ -21,6 +21,11 @@ class Finding(StrEnum):
     LINK_DOWN = "every link that its route uses is down, no Ethernet, or a VLAN in a VLAN"
     UNRESOLVED = "no MAC address known for any of its gateways"
 
+    @property
+    def has_next_hop(self) -> bool:
+        """Whether packets can be sent."""
+        return self in (Finding.RESOLVED, Finding.LOCAL)
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:

@@ -176,6 +176,11 @@ def test_status_marks_what_is_asked_and_not_yet_acked(daemon: FakeDaemon) -> Non
     assert "acked" in call(status).stdout
 
 
+def test_status_names_backends_that_wait_for_a_next_hop(daemon: FakeDaemon) -> None:
+    lines = call(status).stdout.splitlines()
+    assert "  b1 waits for a next hop: no MAC address known for any of its gateways" in lines
+
+
 def test_status_that_waits_in_vain_ends_with_4(daemon: FakeDaemon) -> None:
     daemon.node.set_fault("tables", "stale")
     result = call(status, "--wait", "--timeout", "0.05")

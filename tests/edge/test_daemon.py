@@ -39,6 +39,7 @@ class _Neighbours(Neighbours):
     def __init__(self, on_change: Callable[[Mapping[IpAddress, NextHop | None]], None]) -> None:
         self.failure = None
         self._listener = on_change
+        self._findings = {}
 
     async def __aenter__(self) -> Self:
         return self

@@ -12,6 +12,7 @@ from bgp.route import GRACEFUL_SHUTDOWN, Prefix, Route
 from bgp.supervisor import Phase
 from edge.announce import Decision, Reason, Stance
 from edge.datapath.model import Counters
+from edge.datapath.next_hop import Finding
 from edge.intent import Drain, Intent
 from edge.node import Node
 from edge.plan import Tables
@@ -118,6 +119,24 @@ def test_a_pool_tells_slots_health_and_drain_of_each_backend() -> None:
     assert (backends["b3"]["last"], backends["b3"]["latency"]) == ("connection refused", 0.001)
     assert (pool["healthy"], pool["panic"], len(pool["digest"])) == (1, True, 64)
     assert found["intent"]["backends"]["b2"] == {"since": DRAIN.since, "uid": 7, "reason": "new line card"}
+
+
+def test_backends_without_a_next_hop_are_named_with_the_reason() -> None:
+    node = serving()
+    b1, b2, b3 = (backend.address for backend in node.config.pools["web"].backends)
+    known = {b1: Finding.RESOLVED, b2: Finding.NO_ROUTE}
+    found = facts(node, replace(view(), findings=known), speaker(), [], 50.0)
+    assert found["forwarder"]["waiting"] == {
+        "b2": "no route to it, or the route refuses",
+        "b3": "no MAC address known for any of its gateways",
+    }
+    assert [backend["next_hop"] for backend in found["pools"][0]["backends"]] == [
+        "resolved",
+        "no route to it, or the route refuses",
+        "no MAC address known for any of its gateways",
+    ]
+    reached = replace(view(), findings=known | {b2: Finding.LOCAL, b3: Finding.RESOLVED})
+    assert facts(node, reached, speaker(), [], 50.0)["forwarder"]["waiting"] == {}
 
 
 def test_a_node_that_has_seen_nothing_yet_has_facts_too() -> None:

@@ -15,6 +15,8 @@ from bgp.speaker import Speaker
 from edge.announce import Stance
 from edge.ask import Answer, RefusedError
 from edge.config import Config
+from edge.datapath.model import IpAddress
+from edge.datapath.next_hop import Finding
 from edge.events import EventLog
 from edge.forwarding import Forwarding, Wish
 from edge.intent import Drain, Intent
@@ -42,6 +44,7 @@ class Served:
         self.forwarding = Forwarding(forwarder, self.node.forwarder_applied, lambda _: None)
         self.speaker: Speaker = speaker(settings, directory / "announcer")
         self.turns = 0
+        self.findings: dict[IpAddress, Finding] = {}
         self.reloading: Callable[[], str] = lambda: "pools"
         self.verbs = Verbs(self, Path("/etc/fairhop/f.yaml")).table()
 
