@@ -86,6 +86,8 @@ static __always_inline int forward4(struct xdp_md *ctx, struct totals *t, const 
 			return EXAMINE;
 		return deny(dir, vip, protocol, ports->destination, settings->lengths4[0]);
 	}
+	/* what takes longest and is needed last is begun first; most services hash all of the flow */
+	inner.hash = hash_flow(&ip->saddr, 0, ports->source, ports->destination, protocol, settings->seed);
 	inner.length = bpf_ntohs(ip->tot_len);
 	inner.tos = ip->tos;
 	if (!ports->source || !is_for_us(ctx, settings, eth) || inner.length > room ||
@@ -94,7 +96,9 @@ static __always_inline int forward4(struct xdp_md *ctx, struct totals *t, const 
 	    needs_examination(settings, found.service, protocol) ||
 	    !is_plain_transport(ports, end, protocol, inner.length - sizeof(*ip)))
 		return EXAMINE;
-	inner.hash = hash_for(found.service, &ip->saddr, 0, ports->source, ports->destination, protocol, settings->seed);
+	if (found.service->hashing)
+		inner.hash = hash_for(found.service, &ip->saddr, 0, ports->source, ports->destination, protocol,
+				      settings->seed);
 	return deliver(ctx, t, dir, found.service, 0, &inner);
 }
 
