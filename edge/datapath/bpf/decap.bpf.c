@@ -9,7 +9,6 @@
 #include "parse.h"
 
 #define GRE_KEY 0x2000
-#define SMALLEST_INNER sizeof(struct iphdr)
 
 /* A tunnel packet, from its outer header on. */
 struct tunnel {
@@ -248,12 +247,10 @@ static __always_inline int open_inner6(struct cursor *c, struct totals *t, const
 	__u8 ecn;
 	int outcome;
 
-	if (!ip || tunnel->room < SMALLEST_INNER)
+	if (!ip || tunnel->room < sizeof(*ip))
 		return REASON_TRUNC;
 	if (ip->version != 6)
 		return REASON_VERSION;
-	if (tunnel->room < sizeof(*ip))
-		return REASON_TRUNC;
 	outcome = check_inner6(ip, tunnel->room);
 	if (outcome != GO_ON)
 		return outcome;
