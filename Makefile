@@ -51,11 +51,11 @@ test: bpf lint ## everything; the containerlab tier is skipped by name without D
 	$(PYTEST)
 
 bench: bpf ## what a packet, a table and a generation cost here -> build/bench.json
-	$(BIN)/python -m lab.bench --json build/bench.json
+	$(BIN)/python -m lab.bench --json build/bench.json --plot build/bench.png
 
 lock: $(STAMP) ## pin the dependencies of pyproject.toml again, with hashes
 	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes pyproject.toml -o requirements/run.txt
-	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --extra dev pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --extra dev --extra bench pyproject.toml -o requirements/dev.txt
 
 clean: ## remove what was built
 	rm -rf build dist $(VENV) $(BPF_DIR)/*.o lab/observe/flowtap/*.o lab/bench/*.o edge/native/*.so

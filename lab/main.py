@@ -21,7 +21,7 @@ _VERBS = {
     "undrain": _Verb("edge.cli.drain:undrain", "Bring this node, or a backend, back."),
     "reload": _Verb("edge.cli.reload:reload", "Read the configuration file again; a bad one changes nothing."),
     "backend": _Verb("edge.cli.backend:backend", "Run a backend: decapsulate, hold the VIPs, answer the echo service."),
-    "lab": _Verb("lab.cli.commands:lab", "Run a multi-site lab: up, down, status, exec, graph, demo."),
+    "lab": _Verb("lab.cli.commands:lab", "Run a multi-site lab: up, down, status, exec, graph, demo, bench."),
 }
 
 

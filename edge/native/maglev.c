@@ -24,11 +24,27 @@ static inline uint32_t add(uint32_t a, uint32_t b, uint32_t size)
 	return sum + (size & (0u - (sum >> 31)));
 }
 
+static inline uint32_t is_free(const uint64_t *taken, uint32_t slot)
+{
+	return ~(taken[slot / 64] >> slot % 64) & 1;
+}
+
+/* Four slots at a time: how many attempts it takes is a matter of chance, and each one is a branch mispredicted. */
 static uint32_t first_free(const uint64_t *taken, uint32_t slot, uint32_t skip, uint32_t size)
 {
-	while (taken[slot / 64] >> slot % 64 & 1)
-		slot = add(slot, skip, size);
-	return slot;
+	for (;;) {
+		uint32_t tried[4], free;
+
+		tried[0] = slot;
+		tried[1] = add(tried[0], skip, size);
+		tried[2] = add(tried[1], skip, size);
+		tried[3] = add(tried[2], skip, size);
+		free = is_free(taken, tried[0]) | is_free(taken, tried[1]) << 1 | is_free(taken, tried[2]) << 2 |
+		       is_free(taken, tried[3]) << 3;
+		if (free)
+			return tried[__builtin_ctz(free)];
+		slot = add(tried[3], skip, size);
+	}
 }
 
 /* 1 / skip modulo a prime, by Fermat: skip ^ (size - 2). */
@@ -114,7 +130,7 @@ void fairhop_maglev_1(struct member *members, uint32_t count, uint32_t heaviest,
 		slots[slot] = m->owner;
 	}
 	for (uint32_t slot = 0; found < left; slot++)
-		if (!(taken[slot / 64] >> slot % 64 & 1))
+		if (is_free(taken, slot))
 			free[found++] = slot;
 	for (; left; left--) {
 		struct member *m = next_turn(members, count, heaviest, &turn);

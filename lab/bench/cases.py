@@ -65,6 +65,13 @@ def udp4() -> bytes:
     return _ether(ipv4_header(world.CLIENT, world.VIP, UDP, len(datagram)) + datagram)
 
 
+def tcp6() -> bytes:
+    """A TCP/IPv6 frame of 86 bytes to a VIP."""
+    segment = _tcp(40000, world.FIRST_PORT)
+    header = struct.pack("!IHBB", 6 << 28, len(segment), TCP, 64) + world.CLIENT6.packed + world.VIP6.packed
+    return world.OWN_MAC + world.ROUTER_MAC + b"\x86\xdd" + header + segment
+
+
 def icmp_error() -> bytes:
     """A "fragmentation needed" from a router about a TCP packet of the VIP to a client: 28 bytes quoted."""
     quoted = ipv4_header(world.VIP, world.CLIENT, TCP, 1480) + struct.pack("!HHI", world.FIRST_PORT, 40000, 1)
@@ -83,6 +90,8 @@ _QUOTED = _ETHERNET + _IPV4 + 8
 CASES = (
     Case("tcp4", tcp4(), Verdict.TX, masks=(ONE, MANY, ALL), most=35),
     Case("udp4", udp4(), Verdict.TX, masks=(ONE, MANY, ALL), most=35),
+    Case("tcp6", tcp6(), Verdict.TX, masks=(ONE, MANY, ALL), most=45, port_at=_ETHERNET + 40, address_at=36,
+         checksum_at=0, head=72),
     Case("icmp4 error", icmp_error(), Verdict.TX, masks=(ONE, MANY, ALL), port_at=_QUOTED + _IPV4 + 2,
          address_at=_QUOTED + 18, checksum_at=_QUOTED + 10, head=64),
     Case("flood, no service", tcp4(port=9), Verdict.DROP, Reason.NO_SERVICE, most=15),

@@ -1,10 +1,11 @@
 """Loads the shipped forwarder and the driver in front of it, and times runs of them. Sends nothing."""
 
+import contextlib
 import ctypes
 import os
 import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,7 @@ class Driver:
         self._data = ctypes.create_string_buffer(case.frame, len(case.frame))
         self._out = ctypes.create_string_buffer(len(case.frame) + _ROOM)
         with ExitStack() as held, BpfObject(path) as opened:
-            opened.set_rodata(_constants(case, mask, services, overhead, settle=settle))
+            opened.set_rodata(constants(case, mask, services, overhead, settle=settle))
             opened.load("drive")
             self._drive = held.enter_context(opened.program("drive"))
             self._target: BpfMap = held.enter_context(opened.map("target"))
@@ -144,7 +145,8 @@ class Driver:
         self.close()
 
 
-def _constants(case: Case, mask: int, services: int, overhead: int, *, settle: bool) -> dict[str, bytes]:
+def constants(case: Case, mask: int, services: int = 1, overhead: int = 24, *, settle: bool = True) -> dict[str, bytes]:
+    """What driver.bpf.c is told before it is loaded, by the names of its constants."""
     head = case.frame[: case.head].ljust(_HEAD_WORDS * 8, b"\0")
     numbers = {
         "frame_length": len(case.frame),
@@ -162,8 +164,12 @@ def _constants(case: Case, mask: int, services: int, overhead: int, *, settle: b
     return {"head": head} | {name: _WORD.pack(number) for name, number in numbers.items()}
 
 
-def pin_to_one_cpu() -> int:
-    """Keep this thread on the CPU it is on, so that no run is split between two caches; returns its number."""
-    cpu = sorted(os.sched_getaffinity(0))[-1]
-    os.sched_setaffinity(0, {cpu})
-    return cpu
+@contextlib.contextmanager
+def on_one_cpu() -> Iterator[None]:
+    """Keep this thread on the last CPU it may use, so that no run is split between two caches."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)

@@ -66,30 +66,37 @@ class _Round:
 
 
 class Measurement:
-    """One case at one number of flows through one subject; `round` after `round`, then `row`."""
+    """One case at one number of flows; `round` after `round`, then `row`."""
 
-    def __init__(self, subject: Subject, case: Case, mask: int, services: int = 1, *, settle: bool = True) -> None:
-        self._subject, self._case, self._mask = subject, case, mask
+    def __init__(self, case: Case, mask: int, services: int = 1, *, settle: bool = True) -> None:
+        self._case, self._mask = case, mask
         self._driver = Driver(case, mask, services, _GRE_OVERHEAD, settle=settle)
         self._rounds: list[_Round] = []
         self._grown = False
 
-    def round(self, repeat: int) -> None:
-        """Measure everything once. Raises `BenchError` when one packet met another fate than the case is about."""
+    def round(self, subject: Subject, repeat: int) -> None:
+        """Measure everything once, with a forwarder of this round.
+
+        Raises `BenchError` when a single packet met another fate than the case is about.
+        """
         now = _Round()
-        programs: dict[str, Program] = {**self._driver.own, FORWARD: self._subject.program}
+        programs: dict[str, Program] = {**self._driver.own, FORWARD: subject.program}
         for name, program in programs.items():
-            before = self._subject.count(self._case)
+            before = subject.count(self._case)
             ran = self._driver.run(program, repeat)
             now.taken[name] = ran.ns
             if name == FORWARD:
-                self._check(ran.verdict, self._subject.count(self._case) - before, repeat)
+                self._check(ran.verdict, subject.count(self._case) - before, repeat)
                 self._grown = ran.size != len(self._case.frame)
         self._rounds.append(now)
 
     def row(self) -> PacketRow:
         """The case's own figures."""
         return self._row(self._case.name, FORWARD, self._case.most, grown=self._grown)
+
+    def nets(self) -> list[float]:
+        """The case's own time, round by round."""
+        return [now.net(FORWARD, grown=self._grown) for now in self._rounds]
 
     def floor(self) -> PacketRow:
         """A bare encapsulation of the same packets."""
@@ -124,16 +131,18 @@ class Measurement:
 
 
 def measure(amount: Amount, tell: Callable[[str], None], cases: Sequence[Case] = CASES) -> list[PacketRow]:
-    """All cases in interleaved rounds, so that a disturbance meets all of them. Raises `BenchError`, `BpfError`."""
+    """All cases in interleaved rounds, so that a disturbance meets all of them. Raises `BenchError`, `BpfError`.
+
+    Each round loads the program anew while the earlier ones stay: where its code and its maps come to lie is chance,
+    and one place can cost several ns a packet more than another.
+    """
     with ExitStack() as held:
-        subject = held.enter_context(Subject(state(Scale())))
-        running = []
-        for case in cases:
-            for mask in case.masks:
-                running.append(Measurement(subject, case, mask))
-                held.callback(running[-1].close)
+        running = [Measurement(case, mask) for case in cases for mask in case.masks]
+        for each in running:
+            held.callback(each.close)
         for number in range(amount.rounds):
             tell(f"packets: round {number + 1} of {amount.rounds}")
+            subject = held.enter_context(Subject(state(Scale())))
             for each in running:
-                each.round(amount.repeat)
+                each.round(subject, amount.repeat)
         return [running[0].empty(), running[0].floor(), *(each.row() for each in running)]
