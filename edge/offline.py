@@ -20,4 +20,5 @@ def why(config: Config, flow: FiveTuple) -> dict[str, Any]:
     }
     state = forwarder_state(config, built, next_hops, config.vips, generation=0)
     outcome = oracle.judge(frame(flow), _SOME_NEXT_HOP.ifindex, state)
-    return describe(flow, state, path(outcome.verdict.name.lower(), outcome.reason.label, outcome.frame), None)
+    by_oracle = path(outcome.verdict.name.lower(), outcome.reason.label, outcome.frame, outcome.notes)
+    return describe(flow, state, by_oracle, None, outcome.choice)

@@ -14,6 +14,7 @@ from edge.datapath import oracle, xdp
 from edge.datapath.bpf_error import BpfError
 from edge.datapath.model import ForwarderState, IpAddress
 from edge.datapath.next_hop import Finding
+from edge.datapath.outcome import Choice
 from edge.decode import nearest
 from edge.events import EventLog
 from edge.forwarding import Forwarding
@@ -131,14 +132,14 @@ class Verbs:
         for _ in range(_WHY_TRIES):
             if (applied := forwarding.applied) is None:
                 raise RefusedError("no table is loaded yet", 1)
-            by_oracle, by_program = await self._paths(flow, applied.state)
+            by_oracle, by_program, choice = await self._paths(flow, applied.state)
             # While a change is being written the two may speak of different tables: that is no difference.
             if by_oracle == by_program or (forwarding.current and forwarding.applied is applied):
-                return describe(flow, applied.state, by_oracle, by_program)
+                return describe(flow, applied.state, by_oracle, by_program, choice)
             await asyncio.sleep(_WHY_PAUSE)
         raise RefusedError("the tables change too fast to answer: ask again", 1)
 
-    async def _paths(self, flow: FiveTuple, state: ForwarderState) -> tuple[PacketPath, PacketPath]:
+    async def _paths(self, flow: FiveTuple, state: ForwarderState) -> tuple[PacketPath, PacketPath, Choice | None]:
         """What becomes of a packet of `flow` that arrives on the first interface, by the oracle and by the program."""
         forwarder = self._daemon.forwarding.forwarder
         arrival = forwarder.attachments[0]
@@ -150,8 +151,9 @@ class Verbs:
         trace = await asyncio.to_thread(forwarder.run, packet, arrival.ifindex)
         outcome = oracle.judge(packet, arrival.ifindex, state, {arrival.ifindex: mac})
         return (
-            path(outcome.verdict.name.lower(), outcome.reason.label, outcome.frame),
-            path(trace.verdict.name.lower(), trace.reason.label, trace.frame),
+            path(outcome.verdict.name.lower(), outcome.reason.label, outcome.frame, outcome.notes),
+            path(trace.verdict.name.lower(), trace.reason.label, trace.frame, trace.notes),
+            outcome.choice,
         )
 
     async def _reload(self, _: Mapping[str, Any], __: int) -> Answer:

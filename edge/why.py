@@ -5,18 +5,22 @@ The same frame goes to the oracle and, where one is loaded, to the real program;
 
 import re
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import Any
 
-from edge.datapath.hashing import FlowKey, flow_hash, slot_of
-from edge.datapath.model import ForwarderState, Protocol
+from edge.datapath.abi import Note
+from edge.datapath.headers import ipv4_header, ipv6_header, read_link
+from edge.datapath.model import ForwarderState, IpAddress, Protocol
+from edge.datapath.outcome import Choice
 
-_FLOW = re.compile(r"^(?P<address>[0-9.]+):(?P<port>[0-9]+)$")
-_ETHERNET, _IP = struct.Struct("!6s6sH"), struct.Struct("!BBHHHBBH4s4s")
+_FLOW = re.compile(r"^(?:(?P<four>[0-9.]+)|\[(?P<six>[0-9A-Fa-f:.]+)\]):(?P<port>[0-9]{1,5})$")
 _TCP, _UDP = struct.Struct("!HHIIBBHHH"), struct.Struct("!HHHH")
 _DATA_OFFSET, _ACK = 5 << 4, 0x10
-_TUNNELS = {4: "ipip", 47: "gre"}
+_SOURCE_MAC = b"\x02\0\0\0\0\2"
+_TUNNELS = {4: "ipip", 41: "ipip", 47: "gre"}
+_LOCAL = "local"  # no tunnel: the backend is this host
 
 
 class FlowError(ValueError):
@@ -27,88 +31,91 @@ class FlowError(ValueError):
 class FiveTuple:
     """A flow from the client's side."""
 
-    client: IPv4Address
+    client: IpAddress
     client_port: int
-    vip: IPv4Address
+    vip: IpAddress
     vip_port: int
     protocol: Protocol
 
     def __str__(self) -> str:
-        return f"{self.client}:{self.client_port} {self.vip}:{self.vip_port}/{self.protocol.name.lower()}"
+        client, vip = (f"[{each}]" if each.version == 6 else str(each) for each in (self.client, self.vip))
+        return f"{client}:{self.client_port} {vip}:{self.vip_port}/{self.protocol.name.lower()}"
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """What became of a packet: XDP's verdict, the reason counted, and where its tunnel leads, if it is in one."""
+    """What became of a packet: XDP's verdict, the reason counted, and where its tunnel leads, if it is in one.
+
+    `encap` "local": it is for this host, which is the backend, and in no tunnel.
+    """
 
     verdict: str
     reason: str
-    backend: IPv4Address | None
+    backend: IpAddress | None
     encap: str | None
 
 
 def parse_flow(source: str, destination: str) -> FiveTuple:
-    """`SRC:PORT` and `VIP:PORT/PROTO` as a flow. Raises `FlowError`."""
+    """`SRC:PORT` and `VIP:PORT/PROTO` as a flow, IPv6 addresses in brackets. Raises `FlowError`."""
     target, slash, protocol = destination.partition("/")
     if not slash or protocol not in ("tcp", "udp"):
         raise FlowError(f"'{destination}': expected VIP:PORT/tcp or VIP:PORT/udp, such as 203.0.113.10:80/tcp")
-    client, client_port = _endpoint(source, "SRC:PORT, such as 198.51.100.7:40000")
-    vip, vip_port = _endpoint(target, "VIP:PORT/PROTO, such as 203.0.113.10:80/tcp")
+    client, client_port = _endpoint(source, "SRC:PORT, such as 198.51.100.7:40000 or [2001:db8::7]:40000")
+    vip, vip_port = _endpoint(target, "VIP:PORT/PROTO, such as 203.0.113.10:80/tcp or [2001:db8:1::10]:80/tcp")
+    if client.version != vip.version:
+        raise FlowError(f"'{source}' and '{destination}': expected addresses of one family")
     return FiveTuple(client, client_port, vip, vip_port, Protocol[protocol.upper()])
 
 
-def _endpoint(text: str, expected: str) -> tuple[IPv4Address, int]:
+def _endpoint(text: str, expected: str) -> tuple[IpAddress, int]:
     match = _FLOW.match(text)
     try:
         if match and 0 < int(match["port"]) < 65536:
-            return IPv4Address(match["address"]), int(match["port"])
+            return ip_address(match["four"] or match["six"]), int(match["port"])
     except ValueError:
         pass
     raise FlowError(f"'{text}': expected {expected}")
 
 
 def frame(flow: FiveTuple, destination_mac: bytes = b"\x02\0\0\0\0\1") -> bytes:
-    """An Ethernet frame of this flow: a TCP segment with ACK and no payload, or an empty UDP datagram."""
+    """An Ethernet frame of this flow: a TCP segment with ACK and no payload, or an empty UDP datagram.
+
+    The forwarder does not look at the transport's checksum; it is left 0.
+    """
     if flow.protocol is Protocol.TCP:
         transport = _TCP.pack(flow.client_port, flow.vip_port, 1, 1, _DATA_OFFSET, _ACK, 65535, 0, 0)
     else:
         transport = _UDP.pack(flow.client_port, flow.vip_port, _UDP.size, 0)
-    total = _IP.size + len(transport)
-    header = (0x45, 0, total, 0, 0x4000, 64, int(flow.protocol))
-    bare = _IP.pack(*header, 0, flow.client.packed, flow.vip.packed)
-    packet = _IP.pack(*header, _checksum(bare), flow.client.packed, flow.vip.packed) + transport
-    return _ETHERNET.pack(destination_mac, b"\x02\0\0\0\0\2", 0x0800) + packet
+    header, kind = (ipv4_header, b"\x08\0") if flow.vip.version == 4 else (ipv6_header, b"\x86\xdd")
+    ip = header(flow.client, flow.vip, flow.protocol, len(transport))
+    return destination_mac + _SOURCE_MAC + kind + ip + transport
 
 
-def _checksum(header: bytes) -> int:
-    """The Internet checksum (RFC 1071) of a header whose checksum field is zero."""
-    total = int(sum(struct.unpack(f"!{len(header) // 2}H", header)))
-    total = (total & 0xFFFF) + (total >> 16)
-    return 0xFFFF - (total + (total >> 16)) % 0x10000
-
-
-def path(verdict: str, reason: str, out: bytes | None) -> Path:
+def path(verdict: str, reason: str, out: bytes | None, notes: Collection[Note] = ()) -> Path:
     """Read an outcome: the tunnel's destination is the backend's address."""
+    if Note.LOCAL in notes:
+        return Path(verdict, reason, None, _LOCAL)
     if verdict not in ("tx", "redirect") or out is None:
         return Path(verdict, reason, None, None)
-    outer = _IP.unpack_from(out, _ETHERNET.size)
-    return Path(verdict, reason, IPv4Address(outer[9]), _TUNNELS.get(outer[6]))
+    _, outer = read_link(out, vlans=True)
+    encap = _TUNNELS.get(outer.protocol)
+    return Path(verdict, reason, outer.destination if encap else None, encap)
 
 
-def slot(flow: FiveTuple, state: ForwarderState) -> int:
-    """The slot of the lookup_table that owns the flow."""
-    key = FlowKey(flow.client, flow.client_port, flow.vip_port, int(flow.protocol))
-    return int(slot_of(flow_hash(key, state.seed), state.table_size))
+def describe(
+    flow: FiveTuple, state: ForwarderState, by_oracle: Path, by_program: Path | None, choice: Choice | None = None
+) -> dict[str, Any]:
+    """The answer as facts for JSON and for people.
 
-
-def describe(flow: FiveTuple, state: ForwarderState, by_oracle: Path, by_program: Path | None) -> dict[str, Any]:
-    """The answer as facts for JSON and for people. `agree` is None where no program is loaded."""
-    names = {backend.address: backend.name for backend in state.backends}
+    `choice`: how the oracle found the backend; without one (no service has the packet) there is no slot. `agree` is
+    None where no program is loaded.
+    """
+    names = {backend.id: backend.name for backend in state.backends}
     agree = None if by_program is None else by_program == by_oracle
     return {
         "flow": str(flow),
-        "slot": slot(flow, state),
-        "backend": names.get(by_oracle.backend) if by_oracle.backend else None,
+        "slot": choice.slot if choice else None,
+        "backend": names.get(choice.backend) if choice else None,
         "oracle": _facts(by_oracle),
         "program": _facts(by_program) if by_program else None,
         "agree": agree,

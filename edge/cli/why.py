@@ -41,7 +41,9 @@ def why(source: str, destination: str, config: Path | None, as_json: bool, socke
 
 def _sentence(answer: dict[str, Any]) -> str:
     oracle = answer["oracle"]
-    if oracle["address"] is None:
+    if oracle["encap"] == "local":
+        where = f"slot {answer['slot']} -> backend {answer['backend']} on this host"
+    elif oracle["address"] is None:
         where = f"{oracle['verdict']}: {oracle['reason']}"
     else:
         backend = f"backend {answer['backend']} ({oracle['address']})"

@@ -1,16 +1,21 @@
 """The question `why` asks: flows in text, frames that are valid packets, answers that are read off the tunnel."""
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 from edge import offline, why
 from edge.config import load
+from edge.datapath.abi import Note
+from edge.datapath.headers import ipv4_header
 from edge.datapath.model import Protocol
 from edge.plan import PoolView, Tables, forwarder_state, select
+from tests.edge.test_config_rules import FULL
 
 FLOW = why.FiveTuple(IPv4Address("198.51.100.7"), 40000, IPv4Address("203.0.113.10"), 80, Protocol.TCP)
 FILE = Path(__file__).parents[2] / "docs" / "fairhop.yaml"
@@ -19,6 +24,12 @@ FILE = Path(__file__).parents[2] / "docs" / "fairhop.yaml"
 def test_a_flow_is_parsed_and_printed_alike() -> None:
     flow = why.parse_flow("198.51.100.7:40000", "203.0.113.10:80/tcp")
     assert flow == FLOW
+    assert why.parse_flow(*str(flow).split()) == flow
+
+
+def test_an_ipv6_flow_is_written_with_brackets() -> None:
+    flow = why.parse_flow("[2001:db8::7]:40000", "[2001:db8:1::10]:443/udp")
+    assert flow == why.FiveTuple(IPv6Address("2001:db8::7"), 40000, IPv6Address("2001:db8:1::10"), 443, Protocol.UDP)
     assert why.parse_flow(*str(flow).split()) == flow
 
 
@@ -31,6 +42,9 @@ def test_a_flow_is_parsed_and_printed_alike() -> None:
         ("198.51.100.7:1", "203.0.113.10:80", "'203.0.113.10:80': expected VIP:PORT/tcp"),
         ("198.51.100.7:1", "203.0.113.10:80/sctp", "expected VIP:PORT/tcp or VIP:PORT/udp"),
         ("198.51.100.7:1", "203.0.113.10:65536/udp", "'203.0.113.10:65536'"),
+        ("2001:db8::7:40000", "[2001:db8:1::10]:80/tcp", "'2001:db8::7:40000': expected SRC:PORT"),
+        ("[198.51.100.7]:1x", "203.0.113.10:80/tcp", "expected SRC:PORT"),
+        ("[2001:db8::7]:1", "203.0.113.10:80/tcp", "expected addresses of one family"),
     ],
 )
 def test_a_flow_that_is_none_is_named(source: str, destination: str, named: str) -> None:
@@ -47,6 +61,55 @@ def test_the_frame_is_a_packet_of_the_flow_with_a_right_checksum(protocol: Proto
     given = packet[IP].chksum
     del packet[IP].chksum
     assert Ether(bytes(packet))[IP].chksum == given
+
+
+@pytest.mark.parametrize("protocol", list(Protocol))
+def test_an_ipv6_frame_is_a_packet_of_the_flow(protocol: Protocol) -> None:
+    flow = why.FiveTuple(IPv6Address("2001:db8::7"), 40000, IPv6Address("2001:db8:1::10"), 80, protocol)
+    packet = Ether(why.frame(flow))
+    layer = packet[TCP if protocol is Protocol.TCP else UDP]
+    assert (packet[IPv6].src, layer.sport, packet[IPv6].dst, layer.dport) == (
+        "2001:db8::7",
+        40000,
+        "2001:db8:1::10",
+        80,
+    )
+    assert packet[IPv6].plen == len(bytes(packet[IPv6])) - 40
+
+
+def offline_full(source: str, destination: str) -> dict[str, Any]:
+    return offline.why(load(FULL, "f.yaml"), why.parse_flow(source, destination))
+
+
+def test_offline_answers_for_ipv6_prefixes_any_port_and_tunnels_of_both_families() -> None:
+    found = [
+        offline_full(f"[2001:db8:f::{client:x}]:40000", "[2001:db8:1::10]:80/tcp")["oracle"] for client in range(1, 40)
+    ]
+    assert {(each["verdict"], each["address"], each["encap"]) for each in found} == {
+        ("tx", "10.0.9.1", "gre"),
+        ("tx", "fd00:9::2", "gre"),
+    }
+    any_port = offline_full("198.51.100.7:40000", "203.0.113.200:4711/tcp")
+    assert (any_port["backend"], any_port["oracle"]["address"], any_port["oracle"]["encap"]) == (
+        "b3",
+        "10.0.9.3",
+        "ipip",
+    )
+    assert offline_full("198.51.100.7:40000", "203.0.113.200:9/tcp")["slot"] == any_port["slot"]
+
+
+def test_one_client_has_one_slot_where_the_client_alone_is_hashed() -> None:
+    slots = {offline_full(f"198.51.100.7:{port}", "203.0.113.10:80/tcp")["slot"] for port in range(1000, 1030)}
+    assert len(slots) == 1
+
+
+def test_a_backend_on_this_host_has_no_tunnel() -> None:
+    assert why.path("pass", "none", b"", {Note.LOCAL}) == why.Path("pass", "none", None, "local")
+
+
+def test_an_answer_of_the_edge_itself_leads_to_no_backend() -> None:
+    answer = bytes(12) + b"\x08\0" + ipv4_header(FLOW.vip, FLOW.client, 1, 0)
+    assert why.path("tx", "toobig", answer) == why.Path("tx", "toobig", None, None)
 
 
 def test_the_offline_answer_names_slot_and_backend() -> None:
