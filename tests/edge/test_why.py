@@ -12,6 +12,7 @@ from scapy.layers.l2 import Ether
 from edge import offline, why
 from edge.config import load
 from edge.datapath.abi import Note
+from edge.datapath.hashing import FlowKey, flow_hash, slot_of
 from edge.datapath.headers import ipv4_header
 from edge.datapath.model import Protocol
 from edge.plan import PoolView, Tables, forwarder_state, select
@@ -96,6 +97,7 @@ def test_offline_answers_for_ipv6_prefixes_any_port_and_tunnels_of_both_families
         "ipip",
     )
     assert offline_full("198.51.100.7:40000", "203.0.113.200:9/tcp")["slot"] == any_port["slot"]
+    assert any_port["slot"] == slot_of(flow_hash(FlowKey(FLOW.client, 0, 0, 6), 7), 101)
 
 
 def test_one_client_has_one_slot_where_the_client_alone_is_hashed() -> None:
