@@ -86,8 +86,9 @@ def exact4_table(state: ForwarderState, first_pool: int) -> Table:
     """`struct exact4_table`: services of one port on one IPv4 address, by what stands in their packets."""
     entries = {}
     for service in _exact(state, 4):
-        words = network_of(service.vip).network_address.packed + service.port.to_bytes(2, "big")
-        key = int.from_bytes(words + bytes((service.protocol,)), "little")
+        address = network_of(service.vip).network_address.packed
+        words = address + bytes((service.protocol, 0)) + service.port.to_bytes(2, "big")
+        key = int.from_bytes(words, "little")
         entries[key] = abi.EXACT4_FORMAT.pack(key, _service(service, first_pool))
     return _table(entries, abi.SERVICE_BUCKETS, abi.SERVICE_SLOTS, abi.EXACT4_FORMAT)
 

@@ -250,7 +250,7 @@ struct service_table {
 
 /* A service of one port on a single address, found in one step: (address, port, protocol) as loaded. */
 struct exact4 {
-	__u64 key; /* address | port << 32 | protocol << 48 */
+	__u64 key; /* address | protocol << 32 | port << 48 */
 	struct service service;
 };
 

@@ -15,21 +15,28 @@ static __always_inline __u16 fold(__u32 sum)
 	return sum;
 }
 
-/* Folded sum of a header without options: 0xffff when its checksum is right. */
-static __always_inline __u16 ipv4_sum(const struct iphdr *ip)
+/* Sum of a header without options, in 17 bits. */
+static __always_inline __u32 ipv4_sum(const struct iphdr *ip)
 {
 	const __u32 *word = (const void *)ip;
 	__u64 sum = (__u64)word[0] + word[1] + word[2] + word[3] + word[4];
 
 	sum = (sum & 0xffffffff) + (sum >> 32);
-	/* at most 0x100000003 - 1: the carry of the carry is 0 or 1, and 16-bit halves cannot overflow fold() */
-	return fold((__u32)(sum & 0xffff) + (__u32)(sum >> 16));
+	return (__u32)(sum & 0xffff) + (__u32)(sum >> 16);
+}
+
+/* Whether its checksum is right: the sum is 0xffff, or 0xffff with a carry. */
+static __always_inline int is_ipv4_sum_right(const struct iphdr *ip)
+{
+	__u32 sum = ipv4_sum(ip);
+
+	return sum == 0xffff || sum == 0x1fffe;
 }
 
 static __always_inline void set_ipv4_checksum(struct iphdr *ip)
 {
 	ip->check = 0;
-	ip->check = ~ipv4_sum(ip);
+	ip->check = ~fold(ipv4_sum(ip));
 }
 
 /* One word of checksummed data changed (RFC 1624, equation 3). */

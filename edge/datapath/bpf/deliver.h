@@ -48,7 +48,7 @@ static __always_inline int deliver(struct xdp_md *ctx, struct totals *t, const s
 		return count_dropped(service->id, REASON_NEIGH);
 	if (inner->length > backend->limit) {
 		count_dropped(service->id, REASON_TOOBIG);
-		return refuse_too_big(ctx, t, dir, inner, backend->limit);
+		return inner->is_error ? REASON_TOOBIG : refuse_too_big(ctx, t, dir, inner->six, backend->limit);
 	}
 	if (inner->is_error && !may_relay(dir, inner->vip))
 		return count_dropped(service->id, REASON_ICMP_LIMIT);

@@ -49,9 +49,9 @@ static __always_inline int deny(const struct forward_directory *dir, __u32 vip, 
 
 static __always_inline int is_from_unicast(const struct ethhdr *eth)
 {
-	const __u16 *source = (const void *)eth->h_source;
+	__u64 source = *(const __u64 *)eth->h_source << 16; /* little-endian: the ethertype goes */
 
-	return !(eth->h_source[0] & 1) && (source[0] | source[1] | source[2]);
+	return source && !(source & 1 << 16);
 }
 
 /* Whether this frame is one that a neighbour sent to this interface. */
@@ -75,7 +75,7 @@ static __always_inline int forward4(struct xdp_md *ctx, struct totals *t, const 
 	if ((void *)ports + READABLE > end || *(__u8 *)ip != 0x45 || ip->frag_off & bpf_htons(FRAGMENT_BITS))
 		return EXAMINE;
 	protocol = ip->protocol;
-	found = look_up_exact4(dir, ip->daddr, ports->destination, protocol);
+	found = look_up_exact4(dir, *(__u64 *)&ip->daddr, protocol);
 	if (!found.found) {
 		__u32 vip = know4(dir, ip->daddr);
 
@@ -91,7 +91,7 @@ static __always_inline int forward4(struct xdp_md *ctx, struct totals *t, const 
 	inner.length = bpf_ntohs(ip->tot_len);
 	inner.tos = ip->tos;
 	if (!ports->source || !is_for_us(ctx, settings, eth) || inner.length > room ||
-	    inner.length < sizeof(*ip) + READABLE || ip->ttl == 0 || ipv4_sum(ip) != 0xffff ||
+	    inner.length < sizeof(*ip) + READABLE || ip->ttl == 0 || !is_ipv4_sum_right(ip) ||
 	    (settings->classes[ip->saddr & 0xff] != SOURCE_CLEAN && check_source4(dir, ip->saddr) != GO_ON) ||
 	    needs_examination(settings, found.service, protocol) ||
 	    !is_plain_transport(ports, end, protocol, inner.length - sizeof(*ip)))
@@ -148,7 +148,7 @@ static __always_inline int handle(struct xdp_md *ctx, struct totals *t)
 
 	if (!eth)
 		return REASON_SHORT;
-	switch (eth->h_proto) {
+	switch (*(__be16 *)((void *)eth + 2 * ETH_ALEN)) { /* the struct is packed: two loads */
 	case bpf_htons(ETH_P_IP):
 		if (dir)
 			outcome = forward4(ctx, t, dir, eth, c.end);

@@ -240,15 +240,13 @@ static __noinline int answer_too_big6(struct xdp_md *ctx, struct totals *t, __u3
  * never answered (RFC 1812, 4.3.2.7; RFC 4443, 2.4(e)).
  */
 static __noinline int refuse_too_big(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir,
-				     const struct inner *inner, __u32 mtu)
+				     int six, __u32 mtu)
 {
-	if (inner->is_error)
-		return REASON_TOOBIG;
 	if (!within_rate(LIMITER_TOO_BIG, &dir->settings.rates[RATE_TOO_BIG])) {
 		take_note(t, NOTE_PTB_LIMITED);
 		return REASON_TOOBIG;
 	}
-	return inner->six ? answer_too_big6(ctx, t, mtu) : answer_too_big(ctx, t, mtu);
+	return six ? answer_too_big6(ctx, t, mtu) : answer_too_big(ctx, t, mtu);
 }
 
 /* As note_tunnel_error(), for tunnels over IPv6. */

@@ -150,12 +150,8 @@ struct {
 	__type(value, struct scratch);
 } scratch SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct trace_control);
-} trace_control SEC(".maps");
+/* a variable: reading it costs a load, where a map would cost a lookup */
+volatile struct trace_control trace_control SEC(".data.trace");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

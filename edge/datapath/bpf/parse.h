@@ -61,7 +61,7 @@ static __always_inline int check_ipv4(const struct iphdr *ip, __u32 room)
 		return REASON_LEN;
 	if (header > sizeof(*ip))
 		return REASON_IP_OPTIONS;
-	if (ipv4_sum(ip) != 0xffff)
+	if (!is_ipv4_sum_right(ip))
 		return REASON_CSUM;
 	if (ip->ttl == 0)
 		return REASON_TTL;

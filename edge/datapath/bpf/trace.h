@@ -16,16 +16,16 @@ static __always_inline __u64 outcome_bit(int outcome)
 	return outcome < PASS ? 1ull << (outcome & 63) : 1;
 }
 
-static __noinline int record(struct xdp_md *ctx, const struct trace_control *control, int outcome, int verdict)
+static __noinline int record(struct xdp_md *ctx, int outcome, int verdict)
 {
-	__u32 length = frame_length(ctx), kept = control->snap;
+	__u32 length = frame_length(ctx), kept = trace_control.snap;
 	struct trace_event *event;
 	__u64 now;
 
-	if (!(control->outcomes & outcome_bit(outcome)))
+	if (!(trace_control.outcomes & outcome_bit(outcome)))
 		return 0;
 	now = bpf_ktime_get_ns();
-	if (now > control->until)
+	if (now > trace_control.until)
 		return 0;
 	event = bpf_ringbuf_reserve(&trace_events, sizeof(*event), 0);
 	if (!event)
@@ -50,11 +50,10 @@ static __noinline int record(struct xdp_md *ctx, const struct trace_control *con
 
 static __always_inline void trace(struct xdp_md *ctx, const struct totals *t, int outcome, int verdict)
 {
-	__u32 zero = 0;
-	const struct trace_control *control = bpf_map_lookup_elem(&trace_control, &zero);
+	__u32 every = trace_control.every;
 
-	if (control && control->every && t->rx % control->every == 0)
-		record(ctx, control, outcome, verdict);
+	if (every && t->rx % every == 0)
+		record(ctx, outcome, verdict);
 }
 
 #endif
