@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 STAMP := $(VENV)/.installed
 BPF_DIR := edge/datapath/bpf
 
-.PHONY: help venv bpf lab lab-containerlab images render lint unit test test-containerlab bench lock clean
+.PHONY: help venv bpf lab lab-containerlab images render lint unit test test-containerlab bench hunt lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -52,6 +52,9 @@ test: bpf lint ## everything; the containerlab tier is skipped by name without D
 
 bench: bpf ## what a packet, a table and a generation cost here -> build/bench.json
 	$(BIN)/python -m lab.bench --json build/bench.json --plot build/bench.png
+
+hunt: bpf ## fuzz the programs against their oracles with fresh seeds: make hunt SECONDS=600
+	$(BIN)/python -m tests.datapath.hunt --seconds $(or $(SECONDS),60)
 
 lock: $(STAMP) ## pin the dependencies of pyproject.toml again, with hashes
 	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes pyproject.toml -o requirements/run.txt

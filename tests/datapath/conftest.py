@@ -10,6 +10,7 @@ import pytest
 from edge.datapath import xdp
 from edge.datapath.bpf_object import BpfObject
 from tests.datapath import kernel, world
+from tests.datapath.fuzzing import decapsulator_in, forwarder_in
 from tests.datapath.rig import Rig, need_programs
 
 
@@ -61,22 +62,6 @@ def _need_root() -> None:
 def programs() -> None:
     """The compiled programs, and the right to load them."""
     need_programs()
-
-
-def forwarder_in(name: str) -> Rig:
-    """The forwarder in a state of `world.STATES`, without rate limits."""
-    rig = Rig.forwarder(world.TABLE_SIZE)
-    rig.install(world.STATES[name], world.INTERFACES)
-    rig.remove_pool(world.ABSENT_POOL_INDEX)
-    rig.block(world.BLOCKED, world.WATCHED)
-    return rig
-
-
-def decapsulator_in(name: str) -> Rig:
-    """The decapsulator of `world.py`'s backend in a state of `world.DECAP_STATES`."""
-    rig = Rig.decapsulator()
-    rig.install_decap(world.DECAP_STATES[name])
-    return rig
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,7 @@ ICMP = [
         ),
         EchoReply(),
     ),
+    Row("I01", "echo whose answer is all zeros: its checksum is not", lambda: echo(data=b"", id=0, seq=0), EchoReply()),
     Row(
         "I01 P4",
         "echo in a padded frame",

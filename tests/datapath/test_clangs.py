@@ -15,7 +15,7 @@ from lab.bench.harness import Driver
 from tests.datapath import rig as rig_module
 from tests.datapath import rows, test_decap_rows, test_forward_rows
 from tests.datapath import world as w
-from tests.datapath.conftest import decapsulator_in, forwarder_in
+from tests.datapath.fuzzing import decapsulator_in, forwarder_in
 
 CLANGS = ("clang-14", "clang-16", "clang-19")
 NAMES = [directory.name for directory in build.DIRECTORIES]

@@ -251,7 +251,7 @@ SHARED_PREFIX = "100.64.7.0/24"  # edges too, out of space that no rule calls in
 EDGE_PREFIX6 = str(OUTER6)
 DECAP_STATE = DecapState(
     addresses=frozenset(map(ip_address, (OWN, OWN6))),
-    vips=frozenset(map(vip_of, (WEB, ECHO, NET, WEB6, ECHO6, NET6))),
+    vips=frozenset(map(vip_of, (WEB, ECHO, SIX, NET, WEB6, ECHO6, SIX6, NET6))),
     edges=(
         *map(ip_network, (f"{EDGE}/32", f"{OTHER_EDGE}/32", EDGE_PREFIX, SHARED_PREFIX)),
         *map(ip_network, (f"{EDGE6}/128", EDGE_PREFIX6)),
