@@ -112,16 +112,24 @@ static __noinline int answer_echo(struct xdp_md *ctx, struct totals *t, const st
 				  const struct packet *p)
 {
 	const __u32 offset = sizeof(struct ethhdr) + sizeof(struct iphdr);
+	__u32 length = p->inner.length - sizeof(struct iphdr);
+	__u16 ones = 0xffff;
 	int outcome;
 
 	if (!(p->inner.vip & ADDRESS_ECHO))
 		return REASON_ECHO_UNSERVED;
-	if (!sums_to_zero(ctx, offset, p->inner.length - sizeof(struct iphdr), 0))
+	if (sum_of(ctx, offset, length, 0) != 0xffff)
 		return REASON_ICMP_CSUM;
 	if (!within_rate(LIMITER_ECHO, &dir->settings.rates[RATE_ECHO]))
 		return REASON_ECHO_LIMIT;
 	outcome = trim(ctx, t, p->inner.length);
-	return outcome == GO_ON ? write_echo_reply(ctx, t) : outcome;
+	if (outcome != GO_ON)
+		return outcome;
+	outcome = write_echo_reply(ctx, t);
+	/* Zeros have the checksum 0xffff, where the change of a word says 0 (RFC 1624, 3): nothing else sums to 0. */
+	if (outcome == ANSWERED && sum_of(ctx, offset, length, 0) == 0)
+		bpf_xdp_store_bytes(ctx, offset + offsetof(struct icmphdr, checksum), &ones, sizeof(ones));
+	return outcome;
 }
 
 /* An ICMP packet to a VIP: an error becomes the flow it quotes (GO_ON), anything else ends here. */

@@ -150,7 +150,7 @@ static __noinline int answer_echo6(struct xdp_md *ctx, struct totals *t, const s
 	ip = take(&c, sizeof(*ip));
 	if (!ip)
 		return REASON_TRUNC;
-	if (!sums_to_zero(ctx, offset, length, pseudo_sum(ip, length)))
+	if (sum_of(ctx, offset, length, pseudo_sum(ip, length)) != 0xffff)
 		return REASON_ICMP_CSUM;
 	if (!within_rate(LIMITER_ECHO, &dir->settings.rates[RATE_ECHO]))
 		return REASON_ECHO_LIMIT;

@@ -5,6 +5,7 @@
 #ifndef FAIRHOP_PACKET_H
 #define FAIRHOP_PACKET_H
 
+#include <stddef.h>
 #include "encap.h"
 #include "flow.h"
 #include "limit.h"
@@ -67,30 +68,32 @@ static __noinline int may_relay(const struct forward_directory *dir, __u32 vip)
 
 #define MAX_CHUNKS 32
 
+#define UNREADABLE 0x10000
+
 /*
- * Whether `start` and the sum of `length` bytes at `offset` of the packet make 0xffff. Slow: copies them. Not static, so
- * that the verifier goes through its loop once and not once for each way that leads here.
+ * The folded sum of `start` and `length` bytes at `offset` of the packet: 0 for zeros alone. Slow: copies them. Not static,
+ * so that the verifier goes through its loop once and not once for each way that leads here.
  */
-__noinline int sums_to_zero(struct xdp_md *ctx, __u32 offset, __u32 length, __u32 start)
+__noinline int sum_of(struct xdp_md *ctx, __u32 offset, __u32 length, __u32 start)
 {
 	__u32 zero = 0;
 	struct scratch *own = bpf_map_lookup_elem(&scratch, &zero);
 	__s64 sum = start;
 
 	if (!own)
-		return 0;
+		return UNREADABLE;
 	for (int i = 0; i < MAX_CHUNKS && length > 0; i++) {
 		__u32 part = length < CHUNK ? length : CHUNK;
 
 		if (part < CHUNK)
 			__builtin_memset(own->chunk, 0, CHUNK);
 		if (bpf_xdp_load_bytes(ctx, offset, own->chunk, part))
-			return 0;
+			return UNREADABLE;
 		sum = bpf_csum_diff(0, 0, (__be32 *)own->chunk, CHUNK, sum);
 		offset += part;
 		length -= part;
 	}
-	return length == 0 && fold(sum) == 0xffff;
+	return length ? UNREADABLE : fold(sum);
 }
 
 #define CSUM_MOST 512 /* what bpf_csum_diff takes at once on kernels before 6.13 */
