@@ -16,6 +16,7 @@ ADVMSS = 1420  # bytes: 1500 less the tunnel (24 for GRE), IPv4 (20) and TCP (20
 ADVMSS6 = 1400  # the same with IPv6 (40) leaves 1416
 ECHO_PORT = 7000
 HTTP_PORT = 80
+COUNTER_PORT = 8081  # on 127.0.0.1
 
 _NGINX = """\
 # {name}: rendered from {lab}.clab.yml by `fairhop lab render`; edit that file, not this one.
@@ -50,9 +51,29 @@ http {{
             return 200 "ok\\n";
         }}
 
+        # What is uploaded is read to its end before the second server says how many bytes that were.
+        location = /upload {{
+            client_max_body_size 64m;
+            proxy_pass http://127.0.0.1:{counter}/;
+        }}
+
+        # Empty; a test puts there what it downloads.
+        location /files/ {{
+            alias /run/www/;
+        }}
+
         location / {{
             default_type application/json;
             return 200 '{{"backend":"{name}","vip":"$server_addr","client":"$remote_addr:$remote_port"}}\\n';
+        }}
+    }}
+
+    server {{
+        listen 127.0.0.1:{counter};
+        client_max_body_size 64m;
+
+        location / {{
+            return 200 "$http_content_length\\n";
         }}
     }}
 }}
@@ -115,7 +136,7 @@ def backend_yaml(lab: LabPlan, node: NodePlan) -> str:
 
 def nginx_conf(lab: LabPlan, node: NodePlan) -> str:
     """The backend's web server: "/" and the header X-Backend name the backend, "/healthz" answers 200."""
-    return _NGINX.format(name=node.name, lab=lab.name, port=HTTP_PORT)
+    return _NGINX.format(name=node.name, lab=lab.name, port=HTTP_PORT, counter=COUNTER_PORT)
 
 
 def _document(lab: LabPlan, node: NodePlan, value: dict[str, Any]) -> str:

@@ -155,18 +155,21 @@ def test_tunnels_that_arrive_are_captured_with_their_edge_and_nothing_else(route
     to_other = ETHERNET + ipv4(EDGE, OTHER_BACKEND, Encap.IPIP, INNER)
     with WireTap({"a-r1": router}, TAPS) as tap:
         send(router, "far1", plain, IPIP, IN_GRE, IPIP[:-1])
-        send(router, "far2", to_other)
+        send(router, "far2", to_other, SIX_IN_FOUR, SIX_IN_GRE)
         send(router, "eth1", IPIP, IPIP)  # leaves the router
-        capture = tap.capture(2.0, 100, lambda c: len(c.packets) == 3 and len(c.malformed) == 1)
+        capture = tap.capture(2.0, 100, lambda c: len(c.packets) == 5 and len(c.malformed) == 1)
         assert tap.capture(0.05, 100) == Capture()
     assert sorted((each.router, each.edge, each.packet.encap) for each in capture.packets) == [
         ("a-r1", "a-e1", Encap.IPIP),
         ("a-r1", "a-e1", Encap.GRE),
         ("a-r1", "a-e2", Encap.IPIP),
+        ("a-r1", "a-e2", Encap.IPIP),
+        ("a-r1", "a-e2", Encap.GRE),
     ]
     assert capture.malformed == ["a-e1 to a-r1: outer length is 60, 59 bytes are there"]
     assert capture.backends() == {
         FLOW: {(BACKEND, Encap.IPIP), (BACKEND, Encap.GRE), (OTHER_BACKEND, Encap.IPIP)},
+        FLOW6: {(BACKEND, Encap.IPIP), (BACKEND, Encap.GRE)},
     }
 
 
