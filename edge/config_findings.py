@@ -28,7 +28,8 @@ def repeats(document: Document, *pattern: str | int) -> Iterator[Finding]:
         name = str(value if address is None else address)
         if name in first:
             line, _ = document.marks[first[name]]
-            yield path, f"{path[-1]} '{value}' is given twice, first on line {line}"
+            key = path[-1] if isinstance(path[-1], str) else path[-2]
+            yield path, f"{key} '{value}' is given twice, first on line {line}"
         first.setdefault(name, path)
 
 

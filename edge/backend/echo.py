@@ -1,50 +1,60 @@
 """The echo service: every TCP line and every UDP datagram comes back behind the backend's name.
 
-It shows which backend answered. A UDP answer leaves with the address that was asked, which a socket bound to 0.0.0.0
-does not do by itself: the kernel would pick the address of the interface and the client would not know the answer.
+It shows which backend answered. A UDP answer leaves with the address that was asked, which a socket bound to every
+address does not do by itself: the kernel would pick that of the interface and the client would not know the answer.
 """
 
 import asyncio
 import contextlib
 import socket
 import struct
+from contextlib import AsyncExitStack
 from typing import Self
 
+_EVERYWHERE = ("0.0.0.0", "::")
 _PKTINFO = struct.Struct("=i4s4s")  # struct in_pktinfo: ifindex, local address, header destination
+_PKTINFO6 = struct.Struct("=16si")  # struct in6_pktinfo: address, ifindex
 _IP_PKTINFO = 8  # linux/in.h; the socket module has no name for it in Python 3.11
+_ANCILLARY = socket.CMSG_SPACE(max(_PKTINFO.size, _PKTINFO6.size))
 _LONGEST_LINE = 1 << 16
 _DATAGRAM_BYTES = 1 << 16
 _BATCH = 64  # datagrams answered in one go, so that a flood leaves the loop to others
 
 
 class Echo:
-    """Serves TCP and UDP on one port, on every address of the host. Use `async with`; raises OSError on entering."""
+    """Serves TCP and UDP on one port of each of `hosts`, or of every address; a family the kernel lacks is left out.
 
-    def __init__(self, name: str, port: int, host: str = "0.0.0.0") -> None:
+    Use `async with`; raises OSError on entering.
+    """
+
+    def __init__(self, name: str, port: int, *hosts: str) -> None:
         self._prefix = name.encode() + b" "
-        self._host, self._port = host, port
+        self._hosts, self._port = [host for host in hosts or _EVERYWHERE if ":" not in host or _has_ipv6()], port
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._datagrams = _udp_socket(self._host, self._port)
-        try:
+        async with AsyncExitStack() as stack:
+            loop = asyncio.get_running_loop()
+            for host in self._hosts:
+                datagrams = stack.enter_context(_udp_socket(host, self._port))
+                loop.add_reader(datagrams, self._answer_datagrams, datagrams)
+                stack.callback(loop.remove_reader, datagrams)
+            stack.push_async_callback(self._end_connections)
             self._server = await asyncio.start_server(
-                self._serve, self._host, self._port, limit=_LONGEST_LINE, reuse_address=True
+                self._serve, self._hosts, self._port, limit=_LONGEST_LINE, reuse_address=True
             )
-        except OSError:
-            self._datagrams.close()
-            raise
-        asyncio.get_running_loop().add_reader(self._datagrams, self._answer_datagrams)
+            self._opened = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        asyncio.get_running_loop().remove_reader(self._datagrams)
-        self._datagrams.close()
         self._server.close()
+        await self._opened.aclose()
+        await self._server.wait_closed()
+
+    async def _end_connections(self) -> None:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -63,14 +73,14 @@ class Echo:
                 writer.write(self._prefix + line.rstrip(b"\r\n") + b"\n")
                 await writer.drain()
 
-    def _answer_datagrams(self) -> None:
+    def _answer_datagrams(self, datagrams: socket.socket) -> None:
         for _ in range(_BATCH):
             try:
-                data, ancillary, _, client = self._datagrams.recvmsg(_DATAGRAM_BYTES, socket.CMSG_SPACE(_PKTINFO.size))
+                data, ancillary, _, client = datagrams.recvmsg(_DATAGRAM_BYTES, _ANCILLARY)
             except OSError:  # none waits, or an ICMP error of an earlier answer
                 return
             with contextlib.suppress(OSError):  # the client is gone or the send buffer full: datagrams may be lost
-                self._datagrams.sendmsg([self._prefix, data.rstrip(b"\r\n"), b"\n"], _reply_from(ancillary), 0, client)
+                datagrams.sendmsg([self._prefix, data.rstrip(b"\r\n"), b"\n"], _reply_from(ancillary), 0, client)
 
 
 def _reply_from(ancillary: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
@@ -79,16 +89,32 @@ def _reply_from(ancillary: list[tuple[int, int, bytes]]) -> list[tuple[int, int,
         if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO) and len(data) >= _PKTINFO.size:
             _, _, asked = _PKTINFO.unpack_from(data)
             return [(level, kind, _PKTINFO.pack(0, asked, bytes(4)))]
+        if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO) and len(data) >= _PKTINFO6.size:
+            asked, _ = _PKTINFO6.unpack_from(data)
+            return [(level, kind, _PKTINFO6.pack(asked, 0))]
     return []
 
 
 def _udp_socket(host: str, port: int) -> socket.socket:
-    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    six = ":" in host
+    made = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
     try:
         made.setblocking(False)
-        made.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        if six:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        else:
+            made.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         made.bind((host, port))
     except OSError:
         made.close()
         raise
     return made
+
+
+def _has_ipv6() -> bool:
+    try:
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).close()
+    except OSError:
+        return False
+    return True

@@ -8,6 +8,7 @@ import errno as codes
 import os
 import socket
 from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +16,49 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from edge.backend.config import BackendConfig
+from edge.backend.default_route import clamp
+from edge.backend.host_error import HostError
+from edge.datapath.addresses import is_single, network_of
+from edge.datapath.model import IpNetwork, Vip
 
-_SYSCTL = Path("/proc/sys/net/ipv4/conf")
-_MAIN_TABLE = 254
+__all__ = ["HostError", "ensure"]
+
+_SYSCTL, _SYSCTL6 = Path("/proc/sys/net/ipv4/conf"), Path("/proc/sys/net/ipv6/conf")
+_LOCAL_TABLE, _LOCAL_TYPE, _HOST_SCOPE, _STATIC = 255, 2, 254, 4
+_NO_DAD, _FOREVER = 0x02, 0xFFFFFFFF  # IFA_F_NODAD; INFINITY_LIFE_TIME
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 # A backend that answers ARP for the VIP takes its traffic away from the edge: answer only for addresses of the
-# interface asked (arp_ignore 1, or the stricter 2), and never name the VIP in a request (arp_announce 2).
+# interface asked (arp_ignore 1, or the stricter 2), and never name the VIP in a request (arp_announce 2). IPv6 needs no
+# such thing: neighbour discovery answers only for addresses of the interface asked.
 _ARP = {"arp_ignore": (1, 2), "arp_announce": (2,)}
 _STRICT_REVERSE_PATH = 1
 
 
-class HostError(Exception):
-    """The host cannot serve a VIP as it is; the text says what to change."""
-
-
 def ensure(config: BackendConfig) -> list[str]:
     """Bring the host to what `config` needs and return one line for each change. Raises `HostError`."""
-    _check_reverse_path(config.interface)
-    done = list(_arp_settings())
+    families = {network_of(vip).version for vip in config.vips}
+    done: list[str] = []
+    _check_interface(config.interface)
+    if 4 in families:
+        _check_reverse_path(config.interface)
+        done += _arp_settings()
+    if 6 in families:
+        _check_ipv6(config.interface)
     try:
         with IPRoute() as netlink:
             done += _addresses(netlink, config)
-            done += _clamp(netlink, config.advmss)
+            for version, advmss in ((4, config.advmss), (6, config.advmss6)):
+                if version in families:
+                    done += clamp(netlink, _FAMILIES[version], advmss)
     except NetlinkError as error:
         raise HostError(f"netlink refused: {error}. Needs CAP_NET_ADMIN in this network namespace") from error
     return done
+
+
+def _check_interface(interface: str) -> None:
+    if not (_SYSCTL / interface).exists():
+        known = ", ".join(sorted(path.name for path in _SYSCTL.iterdir()))
+        raise HostError(f"interface {interface} does not exist here; expected one of {known}")
 
 
 def _check_reverse_path(interface: str) -> None:
@@ -52,6 +72,16 @@ def _check_reverse_path(interface: str) -> None:
         )
 
 
+def _check_ipv6(interface: str) -> None:
+    if not _SYSCTL6.exists():
+        raise HostError("this kernel has no IPv6, and a VIP is an IPv6 one")
+    for name in ("lo", interface):
+        path = _SYSCTL6 / name / "disable_ipv6"
+        if not path.exists() or path.read_text().strip() != "0":
+            setting = f"net.ipv6.conf.{name}.disable_ipv6"
+            raise HostError(f"{setting} is 1, and a VIP is an IPv6 one; expected 0. `sysctl -w {setting}=0`")
+
+
 def _arp_settings() -> Iterator[str]:
     for name, accepted in _ARP.items():
         # The kernel takes the larger of `all` and the interface's own value: `all` covers every interface.
@@ -63,64 +93,63 @@ def _arp_settings() -> Iterator[str]:
 
 def _addresses(netlink: Any, config: BackendConfig) -> Iterator[str]:
     loopback = netlink.link_lookup(ifname="lo")[0]
-    held = {message.get_attr("IFA_LOCAL") for message in netlink.get_addr(family=socket.AF_INET)}
+    texts = (m.get_attr("IFA_LOCAL") or m.get_attr("IFA_ADDRESS") for m in netlink.get_addr(family=socket.AF_UNSPEC))
+    held = {ip_address(text) for text in texts}
     for address in config.address:
-        if str(address) not in held:
+        if address not in held:
             raise HostError(
                 f"address {address} is on no interface: tunnels sent to it would not reach this host. "
                 f"`ip address add {address}/PREFIX dev {config.interface}`, or correct `address` in the file"
             )
     netlink.link("set", index=loopback, state="up")
-    for vip in map(str, config.vips):
-        if vip not in held:
-            netlink.addr("replace", index=loopback, address=vip, prefixlen=32)
-            yield f"address {vip}/32 on lo"
+    yield from _single_vips(netlink, loopback, [vip for vip in config.vips if vip not in held])
+    yield from _vip_prefixes(netlink, loopback, [network_of(vip) for vip in config.vips])
 
 
-def _clamp(netlink: Any, advmss: int) -> Iterator[str]:
-    """Set the advertised MSS on every IPv4 default route of the main table, keeping all else of it."""
-    routes = list(netlink.get_default_routes(family=socket.AF_INET, table=_MAIN_TABLE))
-    if not routes:
-        raise HostError("there is no IPv4 default route: answers to clients have no way out, and no MSS limit")
-    for route in routes:
-        metrics = route.get_attr("RTA_METRICS")
-        found = metrics.get_attr("RTAX_ADVMSS") if metrics else None
-        if found == advmss:
+def _single_vips(netlink: Any, loopback: int, missing: list[Vip]) -> Iterator[str]:
+    for vip in missing:
+        network = network_of(vip)
+        if not is_single(network):
             continue
-        netlink.route("replace", **_same_route(route), metrics={**_metrics(metrics), "advmss": advmss})
-        yield f"advmss {found or 'unset'} -> {advmss} on the default route{_way(route)}"
+        extra: dict[str, Any] = {}
+        if network.version == 6:
+            # Deprecated from the start: the host's own connections must not leave with a VIP as their source.
+            extra = {"flags": _NO_DAD, "preferred": 0, "valid": _FOREVER}
+        length = network.prefixlen
+        netlink.addr("replace", index=loopback, address=str(vip), prefixlen=length, family=_family(network), **extra)
+        yield f"address {vip}/{length} on lo"
 
 
-def _same_route(route: Any) -> dict[str, Any]:
-    given: dict[str, Any] = {"dst": "0.0.0.0/0", "table": _MAIN_TABLE}
-    given |= {name: route[name] for name in ("proto", "scope", "type", "tos")}
-    for name in ("priority", "gateway", "oif", "prefsrc"):
-        value = route.get_attr(f"RTA_{name.upper()}")
-        if value is not None:
-            given[name] = value
-    ways = route.get_attr("RTA_MULTIPATH")
-    if ways:
-        given["multipath"] = [
-            {"gateway": way.get_attr("RTA_GATEWAY"), "oif": way["oif"], "hops": way["hops"]} for way in ways
-        ]
-    return given
+def _vip_prefixes(netlink: Any, loopback: int, vips: list[IpNetwork]) -> Iterator[str]:
+    """Make a prefix local as a whole: an address for each of its 2^n would not do."""
+    prefixes = [vip for vip in vips if not is_single(vip)]
+    for family in {_family(prefix) for prefix in prefixes}:
+        kind = IPv4Network if family == socket.AF_INET else IPv6Network
+        held = {
+            kind((route.get_attr("RTA_DST"), route["dst_len"]))
+            for route in netlink.get_routes(family=family, table=_LOCAL_TABLE)
+            if route["type"] == _LOCAL_TYPE and route["dst_len"]
+        }
+        for prefix in [each for each in prefixes if _family(each) == family and each not in held]:
+            netlink.route(
+                "replace",
+                family=family,
+                dst=str(prefix),
+                oif=loopback,
+                table=_LOCAL_TABLE,
+                type=_LOCAL_TYPE,
+                scope=_HOST_SCOPE,
+                proto=_STATIC,
+            )
+            yield f"local route {prefix} on lo"
 
 
-def _metrics(metrics: Any) -> dict[str, Any]:
-    return {name.removeprefix("RTAX_").lower(): value for name, value in metrics["attrs"]} if metrics else {}
-
-
-def _way(route: Any) -> str:
-    gateway = route.get_attr("RTA_GATEWAY")
-    return f" via {gateway}" if gateway else ""
+def _family(network: IpNetwork) -> int:
+    return _FAMILIES[network.version]
 
 
 def _read(interface: str, name: str) -> int:
-    try:
-        return int((_SYSCTL / interface / name).read_text())
-    except FileNotFoundError:
-        known = ", ".join(sorted(path.name for path in _SYSCTL.iterdir()))
-        raise HostError(f"interface {interface} does not exist here; expected one of {known}") from None
+    return int((_SYSCTL / interface / name).read_text())
 
 
 def _write(interface: str, name: str, value: int) -> None:

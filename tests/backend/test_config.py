@@ -1,10 +1,11 @@
 """backend.yaml: what is accepted, and every error with its place."""
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
 from edge.backend.config import load
+from edge.datapath.checks import check_decap
 from edge.datapath.model import DecapState, Encap
 from edge.strictyaml import ConfigError
 
@@ -86,3 +87,76 @@ def test_values_out_of_bounds_are_refused_where_they_stand(old: str, new: str) -
     line = 1 + GOOD[: GOOD.index(old)].count("\n")
     (found,) = problems(GOOD.replace(old, new))
     assert found.startswith(f"backend.yaml:{line}:")
+
+
+BOTH = GOOD.replace("address: 10.0.9.1", "address: [10.0.9.1, fd00:9::1]").replace(
+    "203.0.113.11]", "203.0.113.128/25, 2001:db8:1::10, 2001:db8:2::/48]"
+).replace("10.1.0.0/24]", "10.1.0.0/24, fd00:5::/64]").replace("pin:", "key: 77\nadvmss6: 1360\npin:")  # fmt: skip
+
+
+def test_both_families_prefixes_and_a_key_become_a_decap_state() -> None:
+    config = load(BOTH, "backend.yaml")
+    assert config.advmss6 == 1360
+    state = config.decap_state
+    assert state == DecapState(
+        addresses=frozenset({IPv4Address("10.0.9.1"), IPv6Address("fd00:9::1")}),
+        vips=frozenset(
+            {
+                IPv4Address("203.0.113.10"),
+                IPv4Network("203.0.113.128/25"),
+                IPv6Address("2001:db8:1::10"),
+                IPv6Network("2001:db8:2::/48"),
+            }
+        ),
+        edges=(IPv4Network("10.0.5.1/32"), IPv4Network("10.1.0.0/24"), IPv6Network("fd00:5::/64")),
+        encaps=frozenset({Encap.GRE}),
+        infrastructure=frozenset({IPv4Address("10.0.5.1"), IPv4Address("10.0.9.1")}),
+        key=77,
+    )
+    check_decap(state)
+
+
+WRONG = [
+    ("fd00:9::1]", "10.0.9.1]", "4:21: address '10.0.9.1' is given twice, first on line 4"),
+    ("fd00:9::1]", "ff02::1]", "4:21: address ff02::1 is not a unicast host address"),
+    (
+        "2001:db8:2::/48",
+        "fd00:9::/48",
+        "5:56: vip fd00:9::/48 contains fd00:9::1, the backend's own address: expected an address of the service",
+    ),
+    (
+        "infrastructure: [10.0.5.1",
+        "infrastructure: [2001:db8:2::1",
+        "5:56: vip 2001:db8:2::/48 contains 2001:db8:2::1, which is in infrastructure too: "
+        "no client could be told from it",
+    ),
+    ("2001:db8:2::/48", "ff00::/8", "5:56: vip ff00::/8 meets ff00::/8: expected unicast host addresses only"),
+    ("2001:db8:2::/48", "2001:DB8:1:0::10", "5:56: vip 2001:db8:1::10 is given twice, first at entry 2"),
+    (
+        "encaps: [gre]",
+        "encaps: [ipip]",
+        "8:6: key is 77: expected none, because only gre carries one, and encaps has no gre",
+    ),
+    ("key: 77", "key: 4294967296", "8:6: key is 4294967296: expected less than or equal to 4294967295"),
+    (
+        "fd00:5::/64",
+        ", ".join(f"10.2.{number}.0/24" for number in range(32)),
+        "6:8: 33 edge prefixes: expected at most 32",
+    ),
+    (
+        "203.0.113.128/25",
+        ", ".join(f"198.18.0.0/{length}" for length in range(20, 25)),
+        "5:7: 5 different lengths of IPv4 VIP prefixes: expected at most 4",
+    ),
+    (
+        "203.0.113.10,",
+        ", ".join(f"198.18.{number >> 8}.{number & 255}" for number in range(1, 511)) + ",",
+        "5:7: 513 different VIPs: expected at most 512",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), WRONG, ids=lambda value: str(value)[:40])
+def test_one_wrong_thing_gives_one_error_at_its_place(old: str, new: str, expected: str) -> None:
+    assert old in BOTH
+    assert problems(BOTH.replace(old, new, 1)) == [f"backend.yaml:{expected}"]

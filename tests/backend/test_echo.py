@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.backend.echo import Echo
+from tests.datapath.kernel import Namespace
 
 PORT = 17000
 
@@ -30,12 +31,12 @@ async def serving(host: str = "127.0.0.1") -> AsyncIterator[int]:
 
 async def ask_udp(port: int, data: bytes, to: str, source: str = "127.0.0.1") -> tuple[bytes, str]:
     loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+    with socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.setblocking(False)
         client.bind((source, 0))
         client.sendto(data, (to, port))
-        answer, (sender, _) = await asyncio.wait_for(loop.sock_recvfrom(client, 2048), 2)
-    return answer, sender
+        answer, sender = await asyncio.wait_for(loop.sock_recvfrom(client, 2048), 2)
+    return answer, str(sender[0])
 
 
 def test_each_tcp_line_comes_back_behind_the_name() -> None:
@@ -128,3 +129,26 @@ def test_a_port_in_use_is_an_error_and_leaves_no_socket() -> None:
             assert len(list(Path("/proc/self/fd").iterdir())) == before
 
     asyncio.run(main())
+
+
+@pytest.mark.kernel
+def test_both_families_are_served_and_an_answer_leaves_with_the_ipv6_address_that_was_asked() -> None:
+    async def main(port: int) -> None:
+        async with Echo("b1", port):
+            for host in ("127.0.0.1", "::1", "2001:db8:1::10"):
+                reader, writer = await asyncio.open_connection(host, port)
+                writer.write(b"hello\n")
+                assert await asyncio.wait_for(reader.readline(), 2) == b"b1 hello\n"
+                writer.close()
+            for vip in ("2001:db8:1::10", "2001:db8:1::11"):
+                assert await ask_udp(port, b"x", vip, "::1") == (b"b1 x\n", vip)
+            assert await ask_udp(port, b"x", "127.0.0.10") == (b"b1 x\n", "127.0.0.10")
+
+    namespace = Namespace()
+    try:
+        for vip in ("2001:db8:1::10", "2001:db8:1::11"):
+            namespace.ip("address", "add", f"{vip}/128", "dev", "lo")
+        with namespace.inside():
+            asyncio.run(main(7000))
+    finally:
+        namespace.delete()
