@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from edge.datapath.abi import Note, Reason
-from edge.datapath.encode import NO_LIMITS, Limits, Rate
+from edge.datapath.model import NO_LIMITS, Limits, Rate
 from edge.datapath.oracle import Oracle
 from tests.datapath import world as w
 from tests.datapath.frames import echo, error, sent_by, tcp
