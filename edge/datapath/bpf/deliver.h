@@ -26,7 +26,7 @@ static __always_inline int deliver(struct xdp_md *ctx, struct totals *t, const s
 				   const struct service *service, __u32 named, const struct inner *inner)
 {
 	const struct backend *backend;
-	__u32 id = named;
+	__u64 id = named;
 	int outcome;
 
 	if (!named) {
@@ -34,8 +34,9 @@ static __always_inline int deliver(struct xdp_md *ctx, struct totals *t, const s
 		if (outcome != GO_ON)
 			return count_dropped(service->id, outcome);
 	}
+	barrier_var(id); /* what is checked is what is used, whatever clang knows about either */
 	if (id > MAX_BACKENDS)
-		return REASON_TABLE_CORRUPT;
+		return count_dropped(service->id, REASON_TABLE_CORRUPT);
 	backend = &dir->backends[inner->six ? 1 : 0][id];
 	if (backend->kind == KIND_NONE)
 		return count_dropped(service->id, REASON_TABLE_CORRUPT);

@@ -21,8 +21,8 @@ struct inner {
 	__u8 is_error; /* it is an ICMP error about the flow */
 };
 
-/* The backend that owns the hash in this pool: an id 1..MAX_BACKENDS in *id, or a reason. */
-static __always_inline int choose_backend(__u32 pool, __u32 hash, __u32 *id)
+/* The backend that owns the hash in this pool: an id above 0 in *id, or a reason. */
+static __always_inline int choose_backend(__u32 pool, __u32 hash, __u64 *id)
 {
 	__u32 index = pool - 1, zero = 0;
 	__u32 slot = ((__u64)hash * table_size) >> 32;
@@ -35,9 +35,7 @@ static __always_inline int choose_backend(__u32 pool, __u32 hash, __u32 *id)
 	if (!table)
 		return REASON_NO_BACKEND;
 	*id = table[slot] & 0xffff;
-	if (*id == 0)
-		return REASON_NO_BACKEND;
-	return *id > MAX_BACKENDS ? REASON_TABLE_CORRUPT : GO_ON;
+	return *id ? GO_ON : REASON_NO_BACKEND;
 }
 
 /* Copy the end of a prebuilt header from `done` bytes on, which is 2 modulo 4; at most `most` words. */
