@@ -5,9 +5,9 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Address, ip_network
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import pytest
 
@@ -17,6 +17,7 @@ from edge import ask, checking, config, forwarding
 from edge import daemon as module
 from edge.config import Check
 from edge.daemon import Daemon, Places
+from edge.datapath.addresses import network_of
 from edge.datapath.bpf_error import BpfError, Step
 from edge.datapath.model import IpAddress, NextHop
 from edge.datapath.neighbours import Neighbours
@@ -88,7 +89,10 @@ class World:
         return [event["reason"] for event in self.daemon.events.last]
 
 
-Run = Callable[[Callable[[World], Awaitable[None]]], World]
+class Run(Protocol):
+    """Have a talk with a running daemon, whose configuration `edit` changes before it starts."""
+
+    def __call__(self, talk: Callable[[World], Awaitable[None]], edit: Callable[[str], str] = str) -> World: ...
 
 
 @pytest.fixture
@@ -119,15 +123,16 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
                     await asyncio.sleep(0.005)
             await asyncio.wait_for(task, 2)
 
-    async def session(talk: Callable[[World], Awaitable[None]]) -> World:
+    async def session(talk: Callable[[World], Awaitable[None]], edit: Callable[[str], str]) -> World:
         world, faults = World(tmp_path), list[object]()
+        world.places.config.write_text(edit(world.places.config.read_text()))
         asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
         async with running(world):
             await talk(world)
         assert faults == []
         return world
 
-    return lambda talk: asyncio.run(session(talk))
+    return lambda talk, edit=str: asyncio.run(session(talk, edit))
 
 
 def test_nothing_is_said_before_every_check_has_a_result_and_a_table_is_loaded(run: Run) -> None:
@@ -144,6 +149,28 @@ def test_nothing_is_said_before_every_check_has_a_result_and_a_table_is_loaded(r
         assert world.speaker.said == [{VIP: PLAIN}]
 
     run(talk)
+
+
+def test_vips_of_both_families_and_prefixes_are_announced_as_they_are_and_answer_echo(run: Run) -> None:
+    vips = "[203.0.113.10, '2001:db8:1::10', 203.0.113.128/25, '2001:db8:2::/48']"
+    prefixes = [VIP, *map(ip_network, ("203.0.113.128/25", "2001:db8:1::10/128", "2001:db8:2::/48"))]
+
+    async def talk(world: World) -> None:
+        await world.serving()
+        assert world.speaker.said[-1] == {prefix: Route(prefix) for prefix in prefixes}
+        state = world.forwarder.states[-1]
+        assert {network_of(vip) for vip in state.echo_vips} == set(prefixes)
+        assert [event["subject"] for event in world.daemon.events.last if event["new"] == "announced"] == [
+            "vip 203.0.113.10",
+            "vip 203.0.113.128/25",
+            "vip 2001:db8:1::10",
+            "vip 2001:db8:2::/48",
+        ]
+        (peer,) = world.speaker.config.peers
+        assert (peer.local_address6, world.speaker.config.prefixes) == (IPv6Address("fd00:5::1"), tuple(prefixes))
+
+    own = "local_address: 10.0.5.1"
+    run(talk, lambda text: text.replace("[203.0.113.10]", vips).replace(own, own + ", local_address6: fd00:5::1"))
 
 
 def test_what_stands_is_declared_once_and_then_only_kept_alive(run: Run) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
@@ -34,6 +34,27 @@ def asked(answer: bytes | None, make: Callable[[int], Check]) -> tuple[Result, b
             return await probe(make(server.sockets[0].getsockname()[1]), HERE)
 
     return asyncio.run(both()), bytes(received)
+
+
+@pytest.mark.parametrize("host", [None, "www.example"])
+def test_an_ipv6_backend_is_asked_like_any_other(host: str | None) -> None:
+    received = bytearray()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.extend(await reader.read(4096))
+        writer.write(OK)
+        await reader.read()
+        writer.close()
+
+    async def ask() -> tuple[list[Result], int]:
+        async with await asyncio.start_server(serve, "::1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            checks = (TcpCheck(type="tcp", port=port), HttpCheck(type="http", port=port, host=host))
+            return [await probe(check, IPv6Address("::1")) for check in checks], port
+
+    results, port = asyncio.run(ask())
+    assert [(result.ok, result.detail) for result in results] == [(True, "connected"), (True, "HTTP 200")]
+    assert f"\r\nhost: {host or f'[::1]:{port}'}\r\n".encode() in received.lower()
 
 
 def http(port: int, timeout: float = 5.0) -> HttpCheck:
