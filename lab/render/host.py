@@ -128,6 +128,7 @@ def backend_yaml(lab: LabPlan, node: NodePlan) -> str:
             "pin": "/run/bpf/fairhop-backend",
             "mode": "auto",
             "advmss": ADVMSS,
+            "advmss6": ADVMSS6,
             "infrastructure": _infrastructure(lab),
             "echo": {"port": ECHO_PORT},
         },

@@ -1,9 +1,7 @@
 """Where each router must send a VIP, for every set of edges that announce."""
 
-from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 
-from lab.addressing import LabPlan
 from lab.job.convergence import expected, table
 from lab.observe.fib import Hop
 from tests.lab.two_site import two_site_plan
@@ -11,13 +9,6 @@ from tests.lab.two_site import two_site_plan
 VIP = IPv4Network("203.0.113.10/32")
 VIP6 = IPv6Network("2001:db8:1::10/128")
 EDGES = {"a-e1", "a-e2", "b-e1", "b-e2"}
-
-
-def both_families() -> LabPlan:
-    """The shipped lab with an IPv6 VIP for its web service, whether or not it is shipped with one."""
-    plan = two_site_plan()
-    web = replace(plan.services[0], vip6=VIP6.network_address)
-    return replace(plan, services=(web, *plan.services[1:]))
 
 
 def gateways(announcing: set[str]) -> dict[str, set[str]]:
@@ -28,7 +19,7 @@ def gateways(announcing: set[str]) -> dict[str, set[str]]:
 
 
 def test_an_ipv6_vip_goes_to_the_same_nodes() -> None:
-    plan = both_families()
+    plan = two_site_plan()
     for announcing in (EDGES, EDGES - {"a-e1"}, {"b-e1", "b-e2"}, set[str]()):
         nodes = {str(i.address6.ip): node.name for node in plan.nodes.values() for i in node.interfaces}
         found = expected(plan, announcing)

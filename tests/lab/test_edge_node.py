@@ -3,12 +3,12 @@
 import signal
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from edge.maglev import Member, build
-from lab.addressing import Role
+from lab.addressing import NodePlan, Role
 from lab.job.convergence import expected
 from lab.job.demo import Demo
 from lab.observe.taps import edge_taps
@@ -32,15 +32,24 @@ def lab() -> Iterator[RunningLab]:
 @pytest.fixture
 def traffic(lab: RunningLab) -> Iterator[list[Load]]:
     """Steady traffic from both clients, established; a test asks for the facts."""
+    requests = Requests("http://203.0.113.10/", 50.0)
+    connections = Connections("203.0.113.11:7000", 200, interval=0.25)
+    yield from loads_from(lab, lambda client: Plan(str(client.client_address), requests, connections))
+
+
+@pytest.fixture
+def traffic6(lab: RunningLab) -> Iterator[list[Load]]:
+    """The same over IPv6, and less of it."""
+    requests = Requests("http://[2001:db8:1::10]/", 10.0)
+    connections = Connections("[2001:db8:1::11]:7000", 40, interval=0.25)
+    yield from loads_from(lab, lambda client: Plan(str(client.client_address6), requests, connections))
+
+
+def loads_from(lab: RunningLab, plan: Callable[[NodePlan], Plan]) -> Iterator[list[Load]]:
     loads = []
     try:
         for client in lab.plan.having(Role.CLIENT):
-            plan = Plan(
-                source=str(client.client_address),
-                requests=Requests("http://203.0.113.10/", 50.0),
-                connections=Connections("203.0.113.11:7000", 200, interval=0.25),
-            )
-            loads.append(Load.start(lab.runtime, client.name, plan, "python3"))
+            loads.append(Load.start(lab.runtime, client.name, plan(client), "python3"))
         for load in loads:
             load.wait_ready(30.0)
         mark_all(loads, "before")
@@ -77,13 +86,15 @@ def test_edges_of_a_site_publish_the_digest_that_anybody_can_compute(lab: Runnin
         assert digests == {build(members, 65537).digest}
 
 
-def test_a_flow_has_one_backend_by_why_by_every_program_and_on_the_wire(lab: RunningLab, traffic: list[Load]) -> None:
+def test_a_flow_has_one_backend_by_why_by_every_program_and_on_the_wire(
+    lab: RunningLab, traffic: list[Load], traffic6: list[Load]
+) -> None:
     netns = {router.name: lab.runtime.netns(router.name) for router in lab.plan.having(Role.ROUTER)}
     with WireTap(netns, edge_taps(lab.plan)) as tap:
         capture = tap.capture(3.0, 20_000)
     assert not capture.malformed
     addresses = {str(backend.address): backend.name for backend in lab.plan.having(Role.BACKEND)}
-    answered = {flow: backend for load in traffic for flow, backend in load.flows().items()}
+    answered = {flow: backend for load in (*traffic, *traffic6) for flow, backend in load.flows().items()}
     compared = 0
     for flow, ways in capture.backends().items():
         assert len(ways) == 1, f"{flow} went to {ways}"
@@ -93,13 +104,15 @@ def test_a_flow_has_one_backend_by_why_by_every_program_and_on_the_wire(lab: Run
             compared += 1
     assert compared >= 300
     for client in lab.plan.having(Role.CLIENT):
-        flows = [(flow, ways) for flow, ways in capture.backends().items() if flow.client == client.client_address]
-        assert len(flows) >= 100
-        for flow, ((address, encap),) in flows[:6]:
-            for edge in lab.plan.having(Role.EDGE, client.site):
-                answer = lab.facts(edge.name, "why", *str_of(flow))
-                assert answer["agree"] is True
-                assert (answer["program"]["address"], answer["program"]["encap"]) == (str(address), encap.name.lower())
+        for source, least in ((client.client_address, 100), (client.client_address6, 30)):
+            flows = [(flow, ways) for flow, ways in capture.backends().items() if flow.client == source]
+            assert len(flows) >= least
+            for flow, ((address, encap),) in flows[:4]:
+                for edge in lab.plan.having(Role.EDGE, client.site):
+                    answer = lab.facts(edge.name, "why", *str_of(flow))
+                    assert answer["agree"] is True
+                    program = answer["program"]
+                    assert (program["address"], program["encap"]) == (str(address), encap.name.lower())
 
 
 def test_what_is_dropped_is_dropped_for_the_same_reason_by_program_and_oracle(lab: RunningLab) -> None:
@@ -115,7 +128,8 @@ def test_what_is_dropped_is_dropped_for_the_same_reason_by_program_and_oracle(la
 def str_of(flow: Flow) -> tuple[str, str]:
     """A flow as `fairhop why` takes it."""
     protocol = {6: "tcp", 17: "udp"}[flow.protocol]
-    return f"{flow.client}:{flow.client_port}", f"{flow.vip}:{flow.vip_port}/{protocol}"
+    client, vip = (str(a) if a.version == 4 else f"[{a}]" for a in (flow.client, flow.vip))
+    return f"{client}:{flow.client_port}", f"{vip}:{flow.vip_port}/{protocol}"
 
 
 def test_a_drain_reaches_the_last_routers_kernel_in_a_fifth_of_a_second(lab: RunningLab, traffic: list[Load]) -> None:
@@ -245,29 +259,33 @@ def test_a_term_drains_lingers_and_ends_the_daemon(lab: RunningLab, traffic: lis
     assert_nothing_broke(traffic)
 
 
-def test_udp_reaches_one_backend_a_flow_and_is_answered_from_the_vip(lab: RunningLab) -> None:
+@pytest.mark.parametrize(("family", "vip"), [("AF_INET", "203.0.113.11"), ("AF_INET6", "2001:db8:1::11")])
+def test_udp_reaches_one_backend_a_flow_and_is_answered_from_the_vip(lab: RunningLab, family: str, vip: str) -> None:
     ask = (
-        "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3); s.bind(('', {port}));"
-        "s.sendto(b'ping\\n', ('203.0.113.11', 7000)); answer, who = s.recvfrom(99);"
-        "print(answer.decode().split()[0], *who)"
+        f"import socket; s = socket.socket(socket.{family}, socket.SOCK_DGRAM); s.settimeout(3);"
+        f"s.bind(('', {{port}})); s.sendto(b'ping\\n', ('{vip}', 7000)); answer, who = s.recvfrom(99);"
+        "print(answer.decode().split()[0], *who[:2])"
     )
     answers = set()
     for port in (40001, 40002, 40003, 40004, 40005, 40006):
         first, again = (lab.shell("client-b", f'python3 -c "{ask.format(port=port)}"') for _ in range(2))
         assert first == again
         name, address, source_port = first.split()
-        assert (address, source_port) == ("203.0.113.11", "7000")
+        assert (address, source_port) == (vip, "7000")
         answers.add(name)
     assert len(answers) > 1
     assert answers <= {"b-b1", "b-b2", "b-b3"}
 
 
-def test_a_handshake_through_the_edge_offers_segments_that_fit_the_tunnel(lab: RunningLab) -> None:
+@pytest.mark.parametrize(("vip", "advmss"), [("203.0.113.10", 1420), ("2001:db8:1::10", 1400)])
+def test_a_handshake_through_the_edge_offers_segments_that_fit_the_tunnel(
+    lab: RunningLab, vip: str, advmss: int
+) -> None:
     ask = (
-        "import socket; s = socket.create_connection(('203.0.113.10', 80));"
+        f"import socket; s = socket.create_connection(('{vip}', 80));"
         "print(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))"
     )
-    assert 1388 <= int(lab.shell("client-a", f'python3 -c "{ask}"')) <= 1420
+    assert advmss - 32 <= int(lab.shell("client-a", f'python3 -c "{ask}"')) <= advmss
 
 
 def test_the_main_job_refuses_a_lab_on_which_it_would_lie(lab: RunningLab) -> None:

@@ -81,10 +81,10 @@ def test_fairhop_yaml_is_one_that_the_daemon_accepts(edge: NodePlan) -> None:
     found = config.load(file_of(edge, "fairhop.yaml"), "fairhop.yaml")
     assert found.node == edge.name
     assert set(found.vips) == set(two_site_plan().vips)
-    assert [(peer.name, peer.asn, peer.local_address) for peer in found.announcer.peers] == [
-        (interface.peer, two_site_plan().nodes[interface.peer].asn, interface.address.ip)
-        for interface in edge.interfaces
+    assert [(p.name, p.asn, p.local_address, p.local_address6) for p in found.announcer.peers] == [
+        (i.peer, two_site_plan().nodes[i.peer].asn, i.address.ip, i.address6.ip) for i in edge.interfaces
     ]
+    assert {vip.version for vip in two_site_plan().vips} == {4, 6}
     assert {name: pool.tunnel for name, pool in found.pools.items()} == {"web": Encap.GRE, "echo": Encap.IPIP}
     for pool in found.pools.values():
         assert [entry.name for entry in pool.backends] == [f"{edge.site}-b{number}" for number in (1, 2, 3)]
@@ -115,6 +115,7 @@ def test_a_backend_lets_in_exactly_the_tunnels_of_its_sites_edges(backend: NodeP
     assert read["address"] == str(backend.address)
     advmss, advmss6 = map(int, re.findall(r"^route .* advmss (\d+)$", file_of(backend, "net.batch"), re.M))
     assert read["advmss"] == advmss
+    assert read["advmss6"] == advmss6
     for mss, header in ((advmss, 20), (advmss6, 40)):
         assert mss + 20 + header + 24 <= backend.interfaces[0].mtu, "IP, TCP and GRE over IP must fit the link"
     assert f"add_header X-Backend {backend.name} always;" in file_of(backend, "nginx.conf")
