@@ -1,12 +1,14 @@
 """Probes against servers that do well, badly, slowly or nothing, on loopback."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
 from edge.config import Check, HttpCheck, TcpCheck
+from edge.datapath.model import IpAddress
 from edge.health import Result
 from edge.probes import probe
 
@@ -14,7 +16,7 @@ HERE = IPv4Address("127.0.0.1")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def asked(answer: bytes | None, make: Callable[[int], Check]) -> tuple[Result, bytes]:
+def asked(answer: bytes | None, make: Callable[[int], Check], here: IpAddress = HERE) -> tuple[Result, bytes]:
     """The result of a probe of a server that sends `answer`, then keeps the connection; None: it says nothing."""
     received = bytearray()
 
@@ -30,31 +32,10 @@ def asked(answer: bytes | None, make: Callable[[int], Check]) -> tuple[Result, b
             writer.close()
 
     async def both() -> Result:
-        async with await asyncio.start_server(serve, str(HERE), 0) as server:
-            return await probe(make(server.sockets[0].getsockname()[1]), HERE)
+        async with await asyncio.start_server(serve, str(here), 0) as server:
+            return await probe(make(server.sockets[0].getsockname()[1]), here)
 
     return asyncio.run(both()), bytes(received)
-
-
-@pytest.mark.parametrize("host", [None, "www.example"])
-def test_an_ipv6_backend_is_asked_like_any_other(host: str | None) -> None:
-    received = bytearray()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        received.extend(await reader.read(4096))
-        writer.write(OK)
-        await reader.read()
-        writer.close()
-
-    async def ask() -> tuple[list[Result], int]:
-        async with await asyncio.start_server(serve, "::1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
-            checks = (TcpCheck(type="tcp", port=port), HttpCheck(type="http", port=port, host=host))
-            return [await probe(check, IPv6Address("::1")) for check in checks], port
-
-    results, port = asyncio.run(ask())
-    assert [(result.ok, result.detail) for result in results] == [(True, "connected"), (True, "HTTP 200")]
-    assert f"\r\nhost: {host or f'[::1]:{port}'}\r\n".encode() in received.lower()
 
 
 def http(port: int, timeout: float = 5.0) -> HttpCheck:
@@ -104,3 +85,11 @@ def test_a_port_that_listens_is_up_for_tcp() -> None:
 @pytest.mark.parametrize("make", [http, tcp])
 def test_a_port_that_nobody_has_is_refused(make: Callable[[int], Check]) -> None:
     assert asyncio.run(probe(make(1), HERE)).detail == "connection refused"
+
+
+@pytest.mark.parametrize("host", [None, "www.example"])
+def test_an_ipv6_backend_is_asked_like_any_other(host: str | None) -> None:
+    result, request = asked(OK, lambda port: HttpCheck(type="http", port=port, host=host), IPv6Address("::1"))
+    assert (result.ok, result.detail) == (True, "HTTP 200")
+    assert re.search(rf"\r\nhost: {host or r'\[::1\]:[0-9]+'}\r\n", request.decode().lower())
+    assert asked(None, tcp, IPv6Address("::1"))[0].detail == "connected"
