@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from edge.datapath import abi
-from edge.datapath.addresses import is_single, lengths, network_of, vip_indexes
+from edge.datapath.addresses import is_single, lengths, network_of, order, vip_indexes
 from edge.datapath.encode_backend import overhead_of
 from edge.datapath.model import Backend, DecapState, Encap, ForwarderState, IpNetwork
 
@@ -39,7 +39,7 @@ def check_decap(state: DecapState) -> None:
         *_limit("edge prefixes", prefixes, abi.MAX_PREFIXES),
         *_limit("addresses", singles, abi.MAX_ADDRESSES),
         *_length_problems(vips),
-        *(f"vip {vip} is also the backend's own address" for vip in sorted(map(str, own & vips))),
+        *(f"vip {_name(vip)} is also the backend's own address" for vip in sorted(own & vips, key=order)),
     ]
     if not own:
         problems.append("the backend has no address of its own: expected at least one")
