@@ -198,7 +198,7 @@ SERVER_BUCKETS, SERVER_SLOTS = 2048, 8192
 MULTIPLIER_SIZE = 8
 ADDRESS_FORMAT = struct.Struct("<4s2H")  # address, flags | vip index, backend id
 WIDE_FORMAT = struct.Struct("<16s4H")  # network, flags | vip index, backend id, length, 0
-SERVICE_FORMAT = struct.Struct("<2H3Bx")  # index in POOLS + 1, service id, HashMode, quic, group
+SERVICE_FORMAT = struct.Struct("<2H4B")  # index in POOLS + 1, service id, HashMode, quic, group, Special
 INDEXED_SERVICE_FORMAT = struct.Struct("<Q8s")  # service_key(), service
 EXACT4_FORMAT = struct.Struct("<Q8s")  # address | protocol << 32 | port << 48, as loaded from a packet; service
 EXACT6_FORMAT = struct.Struct("<16sQ8s")  # address, port | protocol << 16, service
@@ -228,6 +228,13 @@ class Setting(IntEnum):
     BLOCKING = 8
 
 
+class Special(IntEnum):
+    """Bits of `service.special`: what keeps a service's packets off the shortest way."""
+
+    HASHING = 1
+    EXAMINE = 2
+
+
 class Kind(IntEnum):
     """What stands in front of a packet to a backend (`enum backend_kind`)."""
 
@@ -239,6 +246,7 @@ class Kind(IntEnum):
 
 VIP_INDEX_MASK = 0x03FF
 SOURCE_CLASSES = 256
+SOURCES6, SOURCES6_SHIFT, SOURCES6_MULTIPLIER = 1024, 54, 0x9E3779B97F4A7C15
 SOURCE_CLEAN, SOURCE_CAREFUL = 0, 1
 RATE_COUNT = 5
 RATE_FORMAT = struct.Struct("<2Q")  # interval, credit: nanoseconds
@@ -246,15 +254,20 @@ RATE_FORMAT = struct.Struct("<2Q")  # interval, credit: nanoseconds
 # struct forward_settings up to its rates: generation, seed, flags (Setting), outer network and host mask (IPv4:
 # numbers; IPv6: bytes), number of interfaces, QUIC config id and server id length, lengths of VIP prefixes (IPv4:
 # plus 96), UDP source ports in network order. Behind it: RATE_COUNT rates (echo, too big, relayed errors, vip, source),
-# MAX_INTERFACES interfaces, SOURCE_CLASSES octets.
+# MAX_INTERFACES interfaces, SOURCE_CLASSES octets, SOURCES6 octets.
 SETTINGS_FORMAT = struct.Struct(f"<Q4I16s16sI2B2x{MAX_LENGTHS}s{MAX_LENGTHS}s{2 * MAX_REFLECTION_PORTS}s")
 SETTINGS_SIZE = (
-    SETTINGS_FORMAT.size + RATE_COUNT * RATE_FORMAT.size + MAX_INTERFACES * INTERFACE_FORMAT.size + SOURCE_CLASSES
+    SETTINGS_FORMAT.size
+    + RATE_COUNT * RATE_FORMAT.size
+    + MAX_INTERFACES * INTERFACE_FORMAT.size
+    + SOURCE_CLASSES
+    + SOURCES6
 )
-# struct backend: header length; largest inner packet; Kind; bytes of the header that are Ethernet and tag, and bytes
-# behind them; egress ifindex (0: next hop unknown); sum of an IPv4 header's constant 16-bit words; the header.
+# struct backend: header length; largest inner packet (0: no tunnel just now); Kind; bytes of the header that are Ethernet
+# and tag, and bytes behind them; egress ifindex (0: next hop unknown); sum of an IPv4 header's constant 16-bit words; the
+# header; the limit that too big packets are told.
 HEADER_ROOM = 72
-BACKEND_FORMAT = struct.Struct(f"<2H2BH2I{HEADER_ROOM}s40x")
+BACKEND_FORMAT = struct.Struct(f"<2H2BH2I{HEADER_ROOM}sH38x")
 # struct decap_settings: encap bits (EncapBit), number of prefixes, GRE key (network order) and whether there is one,
 # lengths of VIP prefixes as above.
 DECAP_SETTINGS_FORMAT = struct.Struct(f"<2I4sI{MAX_LENGTHS}s{MAX_LENGTHS}s")

@@ -20,6 +20,7 @@ from edge.datapath.encode_tables import (
     decap_addresses,
     exact4_table,
     exact6_table,
+    filters,
     forward_addresses,
     server_table,
     service_table,
@@ -40,6 +41,7 @@ __all__ = [
     "packed_rate",
 ]
 _NANOSECONDS = 1_000_000_000
+_HALF, _LONG = 64, 0xFFFFFFFFFFFFFFFF
 DEFAULT_LIMITS = Limits()
 
 
@@ -121,11 +123,10 @@ def packed_rate(rate: Rate) -> bytes:
 
 def _settings(state: ForwarderState, interfaces: Mapping[int, bytes], limits: Limits, known: Described) -> bytes:
     protection = state.protection
-    filters = protection.blocking or protection.per_vip.per_second or protection.per_source.per_second
     chosen = {
         Setting.VLANS: state.vlans,
         Setting.DROP_PRIVATE: protection.drop_private,
-        Setting.FILTERS: filters,
+        Setting.FILTERS: filters(state),
         Setting.BLOCKING: protection.blocking,
     }
     flags = sum(setting for setting, wanted in chosen.items() if wanted)
@@ -148,7 +149,7 @@ def _settings(state: ForwarderState, interfaces: Mapping[int, bytes], limits: Li
     rates = (limits.echo, limits.too_big, limits.errors, protection.per_vip, protection.per_source)
     links = b"".join(abi.INTERFACE_FORMAT.pack(mac, index) for index, mac in sorted(interfaces.items()))
     parts = (head, *map(packed_rate, rates), links.ljust(abi.MAX_INTERFACES * abi.INTERFACE_FORMAT.size, b"\0"))
-    return b"".join((*parts, _classes(state, known)))
+    return b"".join((*parts, _classes(state, known), _sources6(state, known)))
 
 
 def _lengths(known: Described) -> Iterator[bytes]:
@@ -165,6 +166,20 @@ def _classes(state: ForwarderState, known: Described) -> bytes:
         if isinstance(network, IPv4Network):
             first, last = network.network_address.packed[0], network.broadcast_address.packed[0]
             classes[first : last + 1] = bytes((abi.SOURCE_CAREFUL,)) * (last - first + 1)
+    return bytes(classes)
+
+
+def _sources6(state: ForwarderState, known: Described) -> bytes:
+    """Which IPv6 sources need a closer look, by a hash of their first 64 bits; what is wider than a /64 means all."""
+    classes = bytearray(abi.SOURCES6)
+    networks = [*known, *((state.outer_source6,) if state.outer_source6 else ())]
+    for network in networks:
+        if network.version == 6 and network.prefixlen >= _HALF:
+            first = int.from_bytes(network.network_address.packed[:8], "little")
+            at = (first * abi.SOURCES6_MULTIPLIER & _LONG) >> abi.SOURCES6_SHIFT
+            classes[at] = abi.SOURCE_CAREFUL
+        elif network.version == 6:
+            return bytes((abi.SOURCE_CAREFUL,)) * abi.SOURCES6
     return bytes(classes)
 
 

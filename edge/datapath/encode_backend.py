@@ -23,7 +23,7 @@ def encode_backend(backend: Backend, mtu: int, inner: int) -> bytes:
     """`struct backend` for inner packets of IP version `inner` (4 or 6)."""
     hop = backend.next_hop
     if hop is not None and not hop.ifindex:
-        return abi.BACKEND_FORMAT.pack(0, _MOST, Kind.LOCAL, 0, 0, 0, 0, b"")
+        return abi.BACKEND_FORMAT.pack(0, 0, Kind.LOCAL, 0, 0, 0, 0, b"", _MOST)
     version = backend.address.version
     gre = _gre(backend, inner)
     protocol = Encap.GRE if backend.encap is Encap.GRE else _PROTOCOL[inner]
@@ -33,15 +33,16 @@ def encode_backend(backend: Backend, mtu: int, inner: int) -> bytes:
     kind = Kind.IPV4 if version == 4 else Kind.IPV6
     outer = len(ip) + len(gre)
     header = link + ip + gre
-    ifindex = hop.ifindex if hop else 0
-    return abi.BACKEND_FORMAT.pack(len(header), mtu - outer, kind, len(link), outer, ifindex, checksum, header)
+    ifindex, most = (hop.ifindex, mtu - outer) if hop else (0, 0)
+    return abi.BACKEND_FORMAT.pack(len(header), most, kind, len(link), outer, ifindex, checksum, header, mtu - outer)
 
 
 def overhead_of(backend: Backend) -> int:
     """Bytes that a tunnel puts in front of the inner packet; nothing for a backend on this host."""
     if backend.next_hop is not None and not backend.next_hop.ifindex:
         return 0
-    return (20 if backend.address.version == 4 else 40) + len(_gre(backend, 4))
+    gre = 0 if backend.encap is not Encap.GRE else 4 if backend.key is None else 8
+    return (20 if backend.address.version == 4 else 40) + gre
 
 
 def _link(hop: NextHop | None, version: int) -> bytes:

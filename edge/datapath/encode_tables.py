@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from struct import Struct
 
 from edge.datapath import abi
-from edge.datapath.abi import AddressFlag
+from edge.datapath.abi import AddressFlag, Special
 from edge.datapath.addresses import is_single, network_of, vip_indexes, wide, wide_length
-from edge.datapath.model import DecapState, ForwarderState, IpNetwork, Protocol, Service
+from edge.datapath.model import DecapState, ForwarderState, HashMode, IpNetwork, Protocol, Service
 from edge.datapath.perfecthash import PerfectHash, find_perfect_hash
 from edge.datapath.perfecthash_wide import WideKey, find_wide_hash
 
@@ -78,7 +78,7 @@ def service_table(state: ForwarderState, first_pool: int) -> Table:
     entries = {}
     for service in state.services:
         key = service_key(vips[network_of(service.vip)], service.protocol, service.port)
-        entries[key] = abi.INDEXED_SERVICE_FORMAT.pack(key, _service(service, first_pool))
+        entries[key] = abi.INDEXED_SERVICE_FORMAT.pack(key, _service(state, service, first_pool))
     return _table(entries, abi.SERVICE_BUCKETS, abi.SERVICE_SLOTS, abi.INDEXED_SERVICE_FORMAT)
 
 
@@ -89,7 +89,7 @@ def exact4_table(state: ForwarderState, first_pool: int) -> Table:
         address = network_of(service.vip).network_address.packed
         words = address + bytes((service.protocol, 0)) + service.port.to_bytes(2, "big")
         key = int.from_bytes(words, "little")
-        entries[key] = abi.EXACT4_FORMAT.pack(key, _service(service, first_pool))
+        entries[key] = abi.EXACT4_FORMAT.pack(key, _service(state, service, first_pool))
     return _table(entries, abi.SERVICE_BUCKETS, abi.SERVICE_SLOTS, abi.EXACT4_FORMAT)
 
 
@@ -99,7 +99,7 @@ def exact6_table(state: ForwarderState, first_pool: int) -> Table:
     for service in _exact(state, 6):
         address = network_of(service.vip).network_address.packed
         number = int.from_bytes(service.port.to_bytes(2, "big") + bytes((service.protocol,)), "little")
-        entries[address, number] = abi.EXACT6_FORMAT.pack(address, number, _service(service, first_pool))
+        entries[address, number] = abi.EXACT6_FORMAT.pack(address, number, _service(state, service, first_pool))
     return _wide_table(entries, abi.SERVICE_BUCKETS, abi.SERVICE_SLOTS, abi.EXACT6_FORMAT)
 
 
@@ -124,9 +124,18 @@ def _exact(state: ForwarderState, version: int) -> list[Service]:
     return [service for service, vip in vips if vip.version == version and is_single(vip)]
 
 
-def _service(service: Service, first_pool: int) -> bytes:
+def filters(state: ForwarderState) -> bool:
+    """Whether a block list or a rate may refuse packets of any service."""
+    protection = state.protection
+    return protection.blocking or bool(protection.per_vip.per_second or protection.per_source.per_second)
+
+
+def _service(state: ForwarderState, service: Service, first_pool: int) -> bytes:
+    listed = service.protocol is Protocol.UDP and (service.quic or bool(state.protection.reflection_ports))
+    special = Special.HASHING if service.hashing is not HashMode.FIVE_TUPLE else 0
+    special |= Special.EXAMINE if listed or filters(state) else 0
     pool = first_pool + service.pool + 1
-    return abi.SERVICE_FORMAT.pack(pool, service.id, service.hashing, service.quic, service.pool)
+    return abi.SERVICE_FORMAT.pack(pool, service.id, service.hashing, service.quic, service.pool, special)
 
 
 def _table(entries: Mapping[int, bytes], buckets: int, slots: int, entry: Struct) -> Table:

@@ -30,6 +30,9 @@
 #define SERVER_SLOTS 8192
 #define SOURCE_BUCKETS 65536 /* rates of sources, in each of two rows */
 #define CLASSES 256
+#define SOURCES6 1024
+#define SOURCES6_SHIFT 54 /* 64 - log2(SOURCES6) */
+#define SOURCES6_MULTIPLIER 0x9e3779b97f4a7c15
 
 enum reason {
 	REASON_NONE = 0,
@@ -154,6 +157,11 @@ enum hash_mode {
 	HASH_CLIENT_PORT = 2,
 };
 
+enum service_special {
+	SPECIAL_HASHING = 1, /* not by the five_tuple */
+	SPECIAL_EXAMINE = 2, /* connection ids, filters or port lists may matter */
+};
+
 enum backend_kind {
 	KIND_NONE = 0,	/* no such backend */
 	KIND_IPV4 = 1,	/* outer header is IPv4 */
@@ -234,7 +242,7 @@ struct service {
 	__u8 hashing; /* hash_mode */
 	__u8 quic;    /* whether connection ids route */
 	__u8 group;   /* index of the pool within its bank: whose server ids count */
-	__u8 reserved;
+	__u8 special; /* service_special: 0 for most */
 };
 
 /* A service by its VIP's index; port 0 is any port. */
@@ -328,6 +336,7 @@ struct forward_settings {
 	struct rate rates[RATE_COUNT];
 	struct interface interfaces[MAX_INTERFACES];
 	__u8 classes[CLASSES]; /* source_class */
+	__u8 sources6[SOURCES6]; /* source_class by the hash of the first half of an IPv6 source */
 };
 
 #define HEADER_ROOM 72
@@ -335,14 +344,15 @@ struct forward_settings {
 /* One cache line holds all of it that an IPv4 tunnel needs. */
 struct backend {
 	__u16 size;	/* bytes of the header; it takes the place of 14 */
-	__u16 limit;	/* largest inner packet */
+	__u16 limit;	/* largest inner packet; 0 when there is no tunnel to send through just now */
 	__u8 kind;	/* backend_kind */
 	__u8 link;	/* bytes of it that are Ethernet and VLAN tag */
 	__u16 outer;	/* bytes behind these */
 	__u32 ifindex;	/* 0: next hop unknown */
 	__u32 checksum; /* sum of the constant words of the IPv4 header, as loaded */
 	__u8 header[HEADER_ROOM];
-	__u8 reserved[40];
+	__u16 mtu; /* largest inner packet, as told to who sent a larger one */
+	__u16 reserved[19];
 };
 
 struct forward_directory {

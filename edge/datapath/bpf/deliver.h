@@ -21,6 +21,24 @@ static __always_inline __u32 hash_for(const struct service *service, const __be3
 	return hash_flow(client, six, client_port, vip_port, protocol, seed);
 }
 
+/* No tunnel, or none that the packet fits into. */
+static __always_inline int deliver_otherwise(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir,
+					     const struct service *service, const struct backend *backend, __u32 id,
+					     const struct inner *inner)
+{
+	if (backend->kind == KIND_LOCAL) {
+		take_note(t, NOTE_LOCAL);
+		count_sent(service->id, id, inner->length);
+		return PASS;
+	}
+	if (backend->kind == KIND_NONE)
+		return count_dropped(service->id, REASON_TABLE_CORRUPT);
+	if (!backend->limit)
+		return count_dropped(service->id, REASON_NEIGH);
+	count_dropped(service->id, REASON_TOOBIG);
+	return inner->is_error ? REASON_TOOBIG : refuse_too_big(ctx, t, dir, inner->six, backend->mtu);
+}
+
 /* To the backend of the slot, or to `named` (by its connection id) when that is not 0. */
 static __always_inline int deliver(struct xdp_md *ctx, struct totals *t, const struct forward_directory *dir,
 				   const struct service *service, __u32 named, const struct inner *inner)
@@ -38,19 +56,8 @@ static __always_inline int deliver(struct xdp_md *ctx, struct totals *t, const s
 	if (id > MAX_BACKENDS)
 		return count_dropped(service->id, REASON_TABLE_CORRUPT);
 	backend = &dir->backends[inner->six ? 1 : 0][id];
-	if (backend->kind == KIND_NONE)
-		return count_dropped(service->id, REASON_TABLE_CORRUPT);
-	if (backend->kind == KIND_LOCAL) {
-		take_note(t, NOTE_LOCAL);
-		count_sent(service->id, id, inner->length);
-		return PASS;
-	}
-	if (!backend->ifindex)
-		return count_dropped(service->id, REASON_NEIGH);
-	if (inner->length > backend->limit) {
-		count_dropped(service->id, REASON_TOOBIG);
-		return inner->is_error ? REASON_TOOBIG : refuse_too_big(ctx, t, dir, inner->six, backend->limit);
-	}
+	if (inner->length > backend->limit)
+		return deliver_otherwise(ctx, t, dir, service, backend, id, inner);
 	if (inner->is_error && !may_relay(dir, inner->vip))
 		return count_dropped(service->id, REASON_ICMP_LIMIT);
 	outcome = send_to(ctx, t, dir, backend, inner);

@@ -201,7 +201,7 @@ static __noinline int examine4(struct xdp_md *ctx, struct totals *t, const struc
 	outcome = check_ipv4(ip, frame_length(ctx) - sizeof(struct ethhdr));
 	if (outcome != GO_ON)
 		return outcome;
-	if (dir->settings.classes[ip->saddr & 0xff] != SOURCE_CLEAN && check_source4(dir, ip->saddr) != GO_ON)
+	if (!is_clean4(&dir->settings, ip->saddr) && check_source4(dir, ip->saddr) != GO_ON)
 		return REASON_MARTIAN;
 	p.flow.client[0] = ip->saddr;
 	p.inner.length = bpf_ntohs(ip->tot_len);
@@ -272,7 +272,7 @@ static __noinline int examine6(struct xdp_md *ctx, struct totals *t, const struc
 	outcome = check_ipv6(&c, ip, frame_length(ctx) - sizeof(struct ethhdr) - sizeof(*ip));
 	if (outcome != GO_ON)
 		return outcome;
-	if (check_source6(dir, (const void *)&ip->saddr) != GO_ON)
+	if (!is_clean6(&dir->settings, &ip->saddr) && check_source6(dir, (const void *)&ip->saddr) != GO_ON)
 		return REASON_MARTIAN;
 	__builtin_memcpy(p.flow.client, &ip->saddr, sizeof(p.flow.client));
 	p.inner.length = sizeof(*ip) + bpf_ntohs(ip->payload_len);

@@ -31,14 +31,6 @@ static __always_inline int is_plain_transport(const void *l4, const void *end, _
 	return claimed >= sizeof(*udp) && claimed <= length;
 }
 
-/* Whether the short way leaves something out that is configured. */
-static __always_inline int needs_examination(const struct forward_settings *settings, const struct service *service,
-					     __u8 protocol)
-{
-	return settings->flags & SETTING_FILTERS ||
-	       (protocol == IPPROTO_UDP && (service->quic || settings->reflection_ports[0]));
-}
-
 /* A packet for a VIP that no exact service takes: to be denied at once, unless something else may take it. */
 static __always_inline int deny(const struct forward_directory *dir, __u32 vip, __u8 protocol, __be16 port, __u8 prefixes)
 {
@@ -92,11 +84,11 @@ static __always_inline int forward4(struct xdp_md *ctx, struct totals *t, const 
 	inner.tos = ip->tos;
 	if (!ports->source || !is_for_us(ctx, settings, eth) || inner.length > room ||
 	    inner.length < sizeof(*ip) + READABLE || ip->ttl == 0 || !is_ipv4_sum_right(ip) ||
-	    (settings->classes[ip->saddr & 0xff] != SOURCE_CLEAN && check_source4(dir, ip->saddr) != GO_ON) ||
-	    needs_examination(settings, found.service, protocol) ||
+	    (!is_clean4(settings, ip->saddr) && check_source4(dir, ip->saddr) != GO_ON) ||
+	    found.service->special & SPECIAL_EXAMINE ||
 	    !is_plain_transport(ports, end, protocol, inner.length - sizeof(*ip)))
 		return EXAMINE;
-	if (found.service->hashing)
+	if (found.service->special)
 		inner.hash = hash_for(found.service, &ip->saddr, 0, ports->source, ports->destination, protocol,
 				      settings->seed);
 	return deliver(ctx, t, dir, found.service, 0, &inner);
@@ -128,14 +120,17 @@ static __always_inline int forward6(struct xdp_md *ctx, struct totals *t, const 
 			return EXAMINE;
 		return deny(dir, vip, protocol, ports->destination, settings->lengths6[0]);
 	}
+	inner.hash = hash_flow(source, 1, ports->source, ports->destination, protocol, settings->seed);
 	length = bpf_ntohs(ip->payload_len);
 	inner.length = sizeof(*ip) + length;
 	inner.tos = traffic_class(ip);
 	if (!ports->source || !is_for_us(ctx, settings, eth) || length > room || length < READABLE ||
-	    ip->hop_limit == 0 || check_source6(dir, source) != GO_ON ||
-	    needs_examination(settings, found.service, protocol) || !is_plain_transport(ports, end, protocol, length))
+	    ip->hop_limit == 0 || (!is_clean6(settings, source) && check_source6(dir, source) != GO_ON) ||
+	    found.service->special & SPECIAL_EXAMINE || !is_plain_transport(ports, end, protocol, length))
 		return EXAMINE;
-	inner.hash = hash_for(found.service, source, 1, ports->source, ports->destination, protocol, settings->seed);
+	if (found.service->special)
+		inner.hash = hash_for(found.service, source, 1, ports->source, ports->destination, protocol,
+				      settings->seed);
 	return deliver(ctx, t, dir, found.service, 0, &inner);
 }
 

@@ -264,7 +264,7 @@ static __noinline int note_tunnel_error6(struct xdp_md *ctx, struct totals *t, c
 		return PASS;
 	quoted = take(&c, sizeof(*quoted));
 	if (!quoted || quoted->version != 6 || !is_tunnel(quoted->nexthdr) ||
-	    !is_in_outer6(&dir->settings, (const void *)&quoted->saddr))
+	    !is_in_outer6(&dir->settings, wide_of(&quoted->saddr)))
 		return PASS;
 	backend = backend_at6(dir, wide_of(&quoted->daddr));
 	if (!backend)

@@ -23,23 +23,37 @@ static __noinline int check_source4(const struct forward_directory *dir, __be32 
 	return know4(dir, source) ? REASON_MARTIAN : GO_ON;
 }
 
-static __always_inline int is_in_outer6(const struct forward_settings *settings, const __be32 *address)
+static __always_inline int is_in_outer6(const struct forward_settings *settings, struct wide address)
 {
-	for (int i = 0; i < 4; i++)
-		if ((address[i] & ~settings->outer6_host_mask[i]) != settings->outer6[i])
-			return 0;
-	return 1;
+	struct wide network = wide_of(settings->outer6), hosts = wide_of(settings->outer6_host_mask);
+
+	return (address.first & ~hosts.first) == network.first && (address.second & ~hosts.second) == network.second;
 }
 
-static __always_inline int check_source6(const struct forward_directory *dir, const __be32 *source)
+static __noinline int check_source6(const struct forward_directory *dir, const __be32 *source)
 {
 	const struct forward_settings *settings = &dir->settings;
 
-	if (is_martian6(source) || is_in_outer6(settings, source))
+	if (is_martian6(source) || is_in_outer6(settings, wide_of(source)))
 		return REASON_MARTIAN;
 	if (settings->flags & SETTING_DROP_PRIVATE && is_private6(source))
 		return REASON_MARTIAN;
 	return know6(dir, wide_of(source)) ? REASON_MARTIAN : GO_ON;
+}
+
+/* Whether nothing that a client cannot be begins like this: most sources need no closer look. */
+static __always_inline int is_clean4(const struct forward_settings *settings, __be32 source)
+{
+	return settings->classes[source & 0xff] == SOURCE_CLEAN;
+}
+
+static __always_inline int is_clean6(const struct forward_settings *settings, const void *source)
+{
+	__u64 first = *(const __u64 *)source;
+	__u8 octet = first & 0xff;
+
+	/* 00 has the unspecified and mapped addresses, fc to ff the private, link-local and multicast ones */
+	return octet && octet < 0xfc && settings->sources6[first * SOURCES6_MULTIPLIER >> SOURCES6_SHIFT] == SOURCE_CLEAN;
 }
 
 static __always_inline int count_block(struct totals *t, const __u32 *found)
