@@ -263,9 +263,9 @@ SETTINGS_SIZE = (
     + SOURCE_CLASSES
     + SOURCES6
 )
-# struct backend: header length; largest inner packet (0: no tunnel just now); Kind; bytes of the header that are Ethernet
-# and tag, and bytes behind them; egress ifindex (0: next hop unknown); sum of an IPv4 header's constant 16-bit words; the
-# header; the limit that too big packets are told.
+# struct backend: header length; largest inner packet (0: no tunnel just now); Kind; bytes of the header that are
+# Ethernet and tag, and bytes behind them; egress ifindex (0: next hop unknown); sum of an IPv4 header's constant 16-bit
+# words; the header; the limit that too big packets are told.
 HEADER_ROOM = 72
 BACKEND_FORMAT = struct.Struct(f"<2H2BH2I{HEADER_ROOM}sH38x")
 # struct decap_settings: encap bits (EncapBit), number of prefixes, GRE key (network order) and whether there is one,
