@@ -19,9 +19,9 @@ class RateConfig(Model):
 
 
 class BlockListConfig(Model):
-    """A file with one prefix a line. `dry_run`: its packets are only counted."""
+    """A file with one prefix a line, its path beginning where the configuration is. `dry_run`: it is only counted."""
 
-    file: Annotated[str, Field(pattern=r"^/[^\x00-\x1f]*$")]
+    file: Annotated[str, Field(pattern=r"^[^\x00-\x1f]+$")]
     dry_run: Boolean = False
 
 

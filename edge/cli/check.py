@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from edge.cli.config_file import read_config
-from edge.config import load
+from edge.cli.config_file import read_node
 
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default="/etc/fairhop/fairhop.yaml")
 def check(file: Path) -> None:
     """Check FILE (default /etc/fairhop/fairhop.yaml) and exit 0 if a node could run it, else 78."""
-    config = read_config(file, load)
+    config, blocked = read_node(file)
     backends = sum(len(pool.backends) for pool in config.pools.values())
-    click.echo(f"{file}: ok: node {config.node}, {len(config.services)} service(s), {backends} backend(s)")
+    listed = f", {blocked.count4 + blocked.count6} blocked prefix(es)" if blocked else ""
+    click.echo(f"{file}: ok: node {config.node}, {len(config.services)} service(s), {backends} backend(s){listed}")

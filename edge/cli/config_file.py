@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import click
 
+from edge.block_file import read_block_list
 from edge.cli.common import CONFIG, fail
+from edge.config import Config
+from edge.config import load as load_config
+from edge.datapath.blocklist import BlockList
 from edge.strictyaml import ConfigError
 
 C = TypeVar("C")
@@ -19,6 +23,19 @@ def read_config(path: Path, load: Callable[[str, str], C]) -> C:
     except (OSError, UnicodeDecodeError) as error:
         fail(f"{path}: {error}", CONFIG)
     except ConfigError as error:
-        for problem in error.problems:
-            click.echo(problem, err=True)
-        fail(f"{path}: {len(error.problems)} error(s)", CONFIG)
+        _refuse(path, error)
+
+
+def read_node(path: Path) -> tuple[Config, BlockList | None]:
+    """The configuration of a node and its block list; ends the command when either cannot be used."""
+    config = read_config(path, load_config)
+    try:
+        return config, read_block_list(config, str(path))
+    except ConfigError as error:
+        _refuse(path, error)
+
+
+def _refuse(path: Path, error: ConfigError) -> NoReturn:
+    for problem in error.problems:
+        click.echo(problem, err=True)
+    fail(f"{path}: {len(error.problems)} error(s)", CONFIG)

@@ -5,10 +5,9 @@ from typing import Any
 
 import click
 
-from edge import config as configuration
 from edge import offline
 from edge.cli.common import NEGATIVE, USAGE, fail, json_option, print_json, request, socket_option
-from edge.cli.config_file import read_config
+from edge.cli.config_file import read_node
 from edge.why import FlowError, parse_flow
 
 
@@ -31,7 +30,7 @@ def why(source: str, destination: str, config: Path | None, as_json: bool, socke
     except FlowError as error:
         fail(str(error), USAGE)
     if config:
-        answer = offline.why(read_config(config, configuration.load), flow)
+        answer = offline.why(*read_node(config), flow)
     else:
         answer = request(socket_path, "why", source=source, destination=destination)
     print_json(answer) if as_json else click.echo(_sentence(answer))

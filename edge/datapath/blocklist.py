@@ -24,11 +24,11 @@ _EXPECTED = "expected a prefix such as 192.0.2.0/24 or 2001:db8::/32"
 
 
 class BlockListError(ValueError):
-    """A file that is no block list. `problems` has its bad lines, at most 20 of them and how many more there are."""
+    """A file that is no block list. `problems`: line numbers and texts, the first 20 and how many more there are."""
 
-    def __init__(self, problems: Iterable[str]) -> None:
+    def __init__(self, name: str, problems: Iterable[tuple[int, str]]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
+        super().__init__("\n".join(f"{name}:{line}: {text}" for line, text in self.problems))
 
 
 @dataclass(frozen=True)
@@ -105,18 +105,19 @@ class _Problems:
     """The bad lines: the first few in words, all others only counted."""
 
     def __init__(self, name: str) -> None:
-        self._name, self._count = name, 0
-        self._shown: list[str] = []
+        self._name, self._count, self._last = name, 0, 0
+        self._shown: list[tuple[int, str]] = []
 
     def add(self, number: int, text: str) -> None:
-        self._count += 1
+        self._count, self._last = self._count + 1, number
         if self._count <= _MOST_SHOWN:
-            self._shown.append(f"{self._name}:{number}: '{text[:60]}': {_complaint(text)}")
+            self._shown.append((number, f"'{text[:60]}': {_complaint(text)}"))
 
     def refuse(self) -> None:
         more = self._count - len(self._shown)
         if self._shown:
-            raise BlockListError([*self._shown, *([f"{self._name}: and {more} more bad line(s)"] if more else ())])
+            rest = [(self._last, f"the last of {more} more bad line(s)")] if more else []
+            raise BlockListError(self._name, [*self._shown, *rest])
 
 
 def _complaint(text: str) -> str:

@@ -155,7 +155,7 @@ WRONG = [
     ("length: 1}", "length: 4}", "11:40: quic.server_id_length is 4: expected less than or equal to 3"),
     ("rate: 1000,", "rate: 0,", "15:22: protection.per_source.rate is 0: expected greater than or equal to 1"),
     ("rate: 1000, burst: 200", "rate: 1000", "15:15: protection.per_source lacks the key 'burst'"),
-    ("/etc/fairhop/blocked", "blocked", "17:22: protection.block_list.file is 'blocked': string should match pattern"),
+    ("/etc/fairhop/blocked", "''", "17:22: protection.block_list.file is '': string should match pattern"),
     # Whose addresses are whose.
     (
         "10.0.9.3",

@@ -12,6 +12,7 @@ from scapy.layers.l2 import Ether
 from edge import offline, why
 from edge.config import load
 from edge.datapath.abi import Note
+from edge.datapath.blocklist import BlockList, parse
 from edge.datapath.hashing import FlowKey, flow_hash, slot_of
 from edge.datapath.headers import ipv4_header
 from edge.datapath.model import Protocol
@@ -78,8 +79,8 @@ def test_an_ipv6_frame_is_a_packet_of_the_flow(protocol: Protocol) -> None:
     assert packet[IPv6].plen == len(bytes(packet[IPv6])) - 40
 
 
-def offline_full(source: str, destination: str) -> dict[str, Any]:
-    return offline.why(load(FULL, "f.yaml"), why.parse_flow(source, destination))
+def offline_full(source: str, destination: str, blocked: BlockList | None = None) -> dict[str, Any]:
+    return offline.why(load(FULL, "f.yaml"), blocked, why.parse_flow(source, destination))
 
 
 def test_offline_answers_for_ipv6_prefixes_any_port_and_tunnels_of_both_families() -> None:
@@ -100,6 +101,19 @@ def test_offline_answers_for_ipv6_prefixes_any_port_and_tunnels_of_both_families
     assert any_port["slot"] == slot_of(flow_hash(FlowKey(FLOW.client, 0, 0, 6), 7), 101)
 
 
+def test_a_blocked_source_is_told_and_a_dry_run_lets_it_through() -> None:
+    lines = ["2001:db8:f::/48", "198.51.100.0/24"]
+    for source, destination in (
+        ("[2001:db8:f::1]:5", "[2001:db8:1::10]:80/tcp"),
+        ("198.51.100.7:5", "203.0.113.10:80/tcp"),
+    ):
+        found = [
+            offline_full(source, destination, blocked)["oracle"]["reason"]
+            for blocked in (None, parse(lines, "b"), parse(lines, "b", dry_run=True))
+        ]
+        assert found == ["none", "blocked", "none"]
+
+
 def test_one_client_has_one_slot_where_the_client_alone_is_hashed() -> None:
     slots = {offline_full(f"198.51.100.7:{port}", "203.0.113.10:80/tcp")["slot"] for port in range(1000, 1030)}
     assert len(slots) == 1
@@ -115,7 +129,7 @@ def test_an_answer_of_the_edge_itself_leads_to_no_backend() -> None:
 
 
 def test_the_offline_answer_names_slot_and_backend() -> None:
-    answer = offline.why(load(FILE.read_text(), str(FILE)), FLOW)
+    answer = offline.why(load(FILE.read_text(), str(FILE)), None, FLOW)
     assert answer["backend"] == "a-b1"
     assert answer["oracle"] == {"verdict": "tx", "reason": "none", "address": "10.0.9.1", "encap": "gre"}
     assert answer["agree"] is None
@@ -123,7 +137,7 @@ def test_the_offline_answer_names_slot_and_backend() -> None:
 
 def test_a_port_that_nobody_serves_is_a_drop_with_its_reason() -> None:
     flow = why.FiveTuple(FLOW.client, FLOW.client_port, FLOW.vip, 81, FLOW.protocol)
-    answer = offline.why(load(FILE.read_text(), str(FILE)), flow)
+    answer = offline.why(load(FILE.read_text(), str(FILE)), None, flow)
     assert (answer["backend"], answer["oracle"]["verdict"], answer["oracle"]["reason"]) == (None, "drop", "no_service")
 
 
