@@ -1,10 +1,13 @@
-"""A BGP speaker of one session that says whatever a test wants, honest or not (RFC 4271, four-octet ASNs only)."""
+"""A BGP speaker of one session that says whatever a test wants, honest or not (RFC 4271, four-octet ASNs only).
+
+IPv6 prefixes travel on the same IPv4 session (RFC 4760).
+"""
 
 import socket
 import struct
 import threading
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
 from typing import Self
 
@@ -12,14 +15,25 @@ from lab.observe.inside import inside
 
 GRACEFUL_SHUTDOWN = (65535, 0)
 _OPEN, _UPDATE, _NOTIFICATION, _KEEPALIVE = 1, 2, 3, 4
+_IPV6_UNICAST = struct.pack("!HB", 2, 1)
+_END_OF_RIB6 = struct.pack("!HHBBB", 0, 6, 0x80, 15, 3) + _IPV6_UNICAST
 _GRACEFUL_RESTART = bytes((64, 6)) + struct.pack("!HHBB", 120, 1, 1, 0x80)
 
 
 class Speaker:
     """A session from inside `netns` to `router`. `received` collects the types and bodies of the router's messages."""
 
-    def __init__(self, netns: Path, own: IPv4Address, router: IPv4Address, asn: int, *, restarts: bool = False) -> None:
-        self._asn, self._own = asn, own
+    def __init__(
+        self,
+        netns: Path,
+        own: IPv4Address,
+        own6: IPv6Address,
+        router: IPv4Address,
+        asn: int,
+        *,
+        restarts: bool = False,
+    ) -> None:
+        self._asn, self._own, self._own6 = asn, own, own6
         self.announced: set[str] = set()
         self.received: list[tuple[int, bytes]] = []
         self.closed = threading.Event()
@@ -47,21 +61,31 @@ class Speaker:
         next_hop: str | None = None,
         communities: Sequence[tuple[int, int]] = (),
     ) -> None:
-        """One UPDATE; by default with the honest path and next hop."""
+        """One UPDATE for each family; by default with the honest path and next hop."""
+        four, six = ([p for p in prefixes if (":" in p) == wanted] for wanted in (False, True))
         asns = [self._asn] if path is None else [*path]
         attributes = _attribute(0x40, 1, b"\0")
         attributes += _attribute(0x40, 2, struct.pack(f"!BB{len(asns)}I", 2, len(asns), *asns))
-        attributes += _attribute(0x40, 3, IPv4Address(next_hop or self._own).packed)
         if communities:
             attributes += _attribute(0xC0, 8, b"".join(struct.pack("!HH", *pair) for pair in communities))
-        body = struct.pack("!HH", 0, len(attributes)) + attributes + b"".join(map(_nlri, prefixes))
-        self._send(_UPDATE, body)
+        if four:
+            with_hop = attributes + _attribute(0x40, 3, IPv4Address(next_hop or self._own).packed)
+            self._send(_UPDATE, struct.pack("!HH", 0, len(with_hop)) + with_hop + b"".join(map(_nlri, four)))
+        if six:
+            hop = IPv6Address(next_hop or self._own6).packed
+            reach = _IPV6_UNICAST + bytes((len(hop),)) + hop + b"\0" + b"".join(map(_nlri, six))
+            with_reach = attributes + _long_attribute(0x80, 14, reach)
+            self._send(_UPDATE, struct.pack("!HH", 0, len(with_reach)) + with_reach)
         self.announced |= {*prefixes}
 
     def withdraw(self, *prefixes: str) -> None:
-        """One UPDATE that takes them back."""
-        gone = b"".join(map(_nlri, prefixes))
-        self._send(_UPDATE, struct.pack("!H", len(gone)) + gone + b"\0\0")
+        """One UPDATE for each family that takes them back."""
+        four, six = (b"".join(_nlri(p) for p in prefixes if (":" in p) == wanted) for wanted in (False, True))
+        if four:
+            self._send(_UPDATE, struct.pack("!H", len(four)) + four + b"\0\0")
+        if six:
+            unreach = _long_attribute(0x80, 15, _IPV6_UNICAST + six)
+            self._send(_UPDATE, struct.pack("!HH", 0, len(unreach)) + unreach)
         self.announced -= {*prefixes}
 
     def close(self) -> None:
@@ -77,7 +101,7 @@ class Speaker:
 
     def prefixes_learned(self) -> int:
         """How many UPDATEs carried more than End-of-RIB."""
-        return sum(kind == _UPDATE and len(body) > 4 for kind, body in self.received)
+        return sum(kind == _UPDATE and body not in (bytes(4), _END_OF_RIB6) for kind, body in self.received)
 
     def _send(self, kind: int, body: bytes = b"") -> None:
         self._sock.sendall(b"\xff" * 16 + struct.pack("!HB", 19 + len(body), kind) + body)
@@ -111,7 +135,11 @@ class Speaker:
 
 
 def _open_body(asn: int, identifier: IPv4Address, restarts: bool) -> bytes:
-    capabilities = bytes((1, 4, 0, 1, 0, 1, 65, 4)) + struct.pack("!I", asn) + (_GRACEFUL_RESTART if restarts else b"")
+    capabilities = (
+        bytes((1, 4, 0, 1, 0, 1, 1, 4, 0, 2, 0, 1, 65, 4))
+        + struct.pack("!I", asn)
+        + (_GRACEFUL_RESTART if restarts else b"")
+    )
     optional = bytes((2, len(capabilities))) + capabilities
     return struct.pack("!BHH4sB", 4, asn, 9, identifier.packed, len(optional)) + optional
 
@@ -120,6 +148,10 @@ def _attribute(flags: int, kind: int, value: bytes) -> bytes:
     return bytes((flags, kind, len(value))) + value
 
 
+def _long_attribute(flags: int, kind: int, value: bytes) -> bytes:
+    return struct.pack("!BBH", flags | 0x10, kind, len(value)) + value
+
+
 def _nlri(prefix: str) -> bytes:
-    network = IPv4Network(prefix)
+    network = ip_network(prefix)
     return bytes((network.prefixlen,)) + network.network_address.packed[: (network.prefixlen + 7) // 8]
