@@ -7,12 +7,10 @@ without one is transit), `fairhop.asn` (all but backends), and on every node ali
 `fairhop.service.NAME: VIP [VIP6] PROTOCOL/PORT... gre|ipip` per service.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import (
-    AddressValueError,
     IPv4Address,
     IPv4Interface,
     IPv4Network,
@@ -22,7 +20,6 @@ from ipaddress import (
 )
 
 from edge.datapath.model import Encap, Protocol
-from lab.topology.model import Endpoint, Node, Topology
 
 LINKS = IPv4Network("10.0.0.0/16")
 LOOPBACKS = IPv4Network("10.255.0.0/24")
@@ -33,17 +30,6 @@ CLIENTS6 = IPv6Network("2001:db8:c::/112")
 Vip = IPv4Address | IPv6Address
 MAX_NODES = 254
 MAX_LINKS = 256
-
-_SERVICE_LABEL = "fairhop.service."
-_PORT = re.compile(r"(tcp|udp)/([1-9][0-9]{0,4})")
-
-
-class PlanError(Exception):
-    """The topology cannot be addressed; `problems` has every reason, one sentence each."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(problems))
 
 
 class Role(StrEnum):
@@ -93,12 +79,12 @@ class NodePlan:
     @property
     def loopback6(self) -> IPv6Address:
         """The IPv6 loopback address of a router."""
-        return LOOPBACKS6[_same_digits(self.number)]
+        return LOOPBACKS6[same_digits(self.number)]
 
     @property
     def client_address6(self) -> IPv6Address:
         """The IPv6 address that a client announces and uses."""
-        return CLIENTS6[_same_digits(self.number)]
+        return CLIENTS6[same_digits(self.number)]
 
     @property
     def address(self) -> IPv4Address:
@@ -155,149 +141,6 @@ class LabPlan:
             yield interface, self.nodes[interface.peer]
 
 
-def plan(topology: Topology) -> LabPlan:
-    """Address the lab. Raises `PlanError` with all that is wrong with its labels and links."""
-    problems = [*_size_problems(topology)]
-    services = _services(topology, problems)
-    ends = dict(_interfaces(topology)) if not problems else {}
-    nodes = {
-        name: node
-        for number, (name, described) in enumerate(topology.nodes.items(), 1)
-        if (node := _node(number, described, [ends[end] for end in topology.endpoints(name) if ends], problems))
-    }
-    lab = LabPlan(topology.name, nodes, services)
-    if not problems:
-        problems += [*_asn_problems(lab), *_link_problems(lab), *_vip_problems(lab)]
-    if problems:
-        raise PlanError(problems)
-    return lab
-
-
-def _size_problems(topology: Topology) -> Iterator[str]:
-    if len(topology.nodes) > MAX_NODES:
-        yield f"{topology.name} has {len(topology.nodes)} nodes: expected at most {MAX_NODES}, one address each"
-    if len(topology.links) > MAX_LINKS:
-        yield f"{topology.name} has {len(topology.links)} links: expected at most {MAX_LINKS}, one /31 each"
-
-
-def _interfaces(topology: Topology) -> Iterator[tuple[Endpoint, Interface]]:
-    for number, link in enumerate(topology.links):
-        network = IPv4Network((int(LINKS.network_address) + 256 * number, 31))
-        network6 = IPv6Network((int(LINKS6.network_address) + (_same_digits(number) << 64), 127))
-        for mine, end, other in ((0, link.a, link.b), (1, link.b, link.a)):
-            yield (
-                end,
-                Interface(
-                    name=end.interface,
-                    address=IPv4Interface((network[mine], 31)),
-                    address6=IPv6Interface((network6[mine], 127)),
-                    peer=other.node,
-                    peer_interface=other.interface,
-                    peer_address=network[1 - mine],
-                    peer_address6=network6[1 - mine],
-                    mtu=link.mtu,
-                ),
-            )
-
-
-def _same_digits(number: int) -> int:
+def same_digits(number: int) -> int:
     """The number that reads in hexadecimal as `number` does in decimal: addresses of both families look alike."""
     return int(str(number), 16)
-
-
-def _node(number: int, node: Node, interfaces: list[Interface], problems: list[str]) -> NodePlan | None:
-    role, site, asn = (node.labels.get(f"fairhop.{key}", "") for key in ("role", "site", "asn"))
-    if role not in [*Role]:
-        problems.append(f"node {node.name}: label fairhop.role is '{role}': expected one of {', '.join(Role)}")
-        return None
-    if not site and role != Role.ROUTER:
-        problems.append(f"node {node.name}: a {role} needs the label fairhop.site")
-    if role == Role.BACKEND:
-        asn = asn or "0"
-    elif not asn.isdecimal() or not 1 <= int(asn) <= 4294967294:
-        problems.append(f"node {node.name}: label fairhop.asn is '{asn}': expected a number from 1 to 4294967294")
-        return None
-    return NodePlan(node.name, number, Role(role), site, int(asn), tuple(interfaces))
-
-
-def _services(topology: Topology, problems: list[str]) -> tuple[ServicePlan, ...]:
-    """The services that all nodes agree on."""
-    agreed: dict[str, str] | None = None
-    for node in topology.nodes.values():
-        labels = {key: text for key, text in node.labels.items() if key.startswith(_SERVICE_LABEL)}
-        agreed = labels if agreed is None else agreed
-        if labels != agreed:
-            problems.append(f"node {node.name}: its {_SERVICE_LABEL}* labels differ: expected the same on every node")
-    found = [_service(key.removeprefix(_SERVICE_LABEL), text, problems) for key, text in (agreed or {}).items()]
-    if not found:
-        problems.append(f"{topology.name} serves nothing: expected a label {_SERVICE_LABEL}NAME on every node")
-    return tuple(service for service in found if service)
-
-
-def _service(name: str, text: str, problems: list[str]) -> ServicePlan | None:
-    vip, *ports, encap = text.split() if len(text.split()) > 2 else ("", "", "")
-    vip6 = ports.pop(0) if ":" in ports[0] else None
-    pairs = [_PORT.fullmatch(port) for port in ports]
-    try:
-        return ServicePlan(
-            name,
-            IPv4Address(vip),
-            None if vip6 is None else IPv6Address(vip6),
-            tuple((Protocol[match[1].upper()], _port_number(match[2])) for match in pairs if match),
-            Encap[encap.upper() if pairs and all(pairs) else ""],
-        )
-    except (AddressValueError, KeyError, ValueError):
-        problems.append(
-            f"label {_SERVICE_LABEL}{name} is '{text}': expected a VIP, perhaps one of IPv6, ports and an "
-            "encapsulation, such as '203.0.113.10 2001:db8:1::10 tcp/80 gre'"
-        )
-        return None
-
-
-def _port_number(text: str) -> int:
-    if int(text) > 65535:
-        raise ValueError(text)
-    return int(text)
-
-
-def _asn_problems(lab: LabPlan) -> Iterator[str]:
-    """One ASN per router and per client, one per site for its edges: a path then names where it has been."""
-    owners: dict[int, str] = {}
-    for node in lab.nodes.values():
-        if node.role is not Role.BACKEND:
-            owner = f"the edges of site {node.site}" if node.role is Role.EDGE else f"node {node.name}"
-            first = owners.setdefault(node.asn, owner)
-            if first != owner:
-                yield f"node {node.name}: AS {node.asn} is already that of {first}"
-    for site in sorted({node.site for node in lab.having(Role.EDGE)}):
-        numbers = sorted({node.asn for node in lab.having(Role.EDGE, site)})
-        if len(numbers) > 1:
-            yield f"the edges of site {site} have the ASNs {numbers}: expected one"
-
-
-def _link_problems(lab: LabPlan) -> Iterator[str]:
-    for node in lab.nodes.values():
-        if not node.interfaces:
-            yield f"node {node.name} has no link"
-        wanted = [f"eth{number}" for number in range(1, len(node.interfaces) + 1)]
-        if sorted(interface.name for interface in node.interfaces) != sorted(wanted):
-            yield f"node {node.name}: its interfaces are not named {', '.join(wanted)}"
-        if node.role is Role.BACKEND and len(node.interfaces) > 1:
-            yield f"node {node.name} has {len(node.interfaces)} links: expected one, a backend has one router"
-        for _, other in lab.neighbours(node):
-            if node.role is not Role.ROUTER and (other.role is not Role.ROUTER or other.site != node.site):
-                yield f"node {node.name} is linked to {other.name}: expected a router of its own site, {node.site}"
-
-
-def _vip_problems(lab: LabPlan) -> Iterator[str]:
-    owners: dict[Vip, str] = {}
-    for service in lab.services:
-        for vip in service.vips:
-            first = owners.setdefault(vip, service.name)
-            if first != service.name:
-                yield f"service {service.name}: VIP {vip} is already that of service {first}"
-            for taken in (LINKS, LOOPBACKS, CLIENTS, LINKS6, LOOPBACKS6, CLIENTS6):
-                if vip in taken:
-                    yield f"service {service.name}: VIP {vip} lies in {taken}, which the lab uses itself"
-        if len(set(service.ports)) != len(service.ports):
-            yield f"service {service.name} names a port twice"

@@ -136,13 +136,13 @@ def check(path: Path | None, runtime_name: str, as_json: bool) -> None:
 @lab_options
 def render(path: Path | None, runtime_name: str, only_check: bool) -> None:
     """Derive every node's addresses and files from the topology file and write them beside it."""
-    from lab import addressing
+    from lab import planning
     from lab.render import folder, lab_files
 
     topology = load_topology(path)
     try:
-        wanted = lab_files.render(addressing.plan(topology))
-    except addressing.PlanError as error:
+        wanted = lab_files.render(planning.plan(topology))
+    except planning.PlanError as error:
         fail(f"{topology.file}: {error}", CONFIG)
     place = Path(topology.folder)
     difference = folder.compare(place, wanted)

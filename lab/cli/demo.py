@@ -24,7 +24,7 @@ def demo(
 
     Exit code 0 when every check passes, else 1. The lab is taken down again, also after ctrl-C.
     """
-    from lab import addressing
+    from lab import planning
     from lab.job import text
     from lab.job.bring_up import Owned
     from lab.job.demo import Amount, Demo
@@ -32,7 +32,7 @@ def demo(
     topology = load_topology(path)
     runtime = runtime_for(runtime_name, topology)
     try:
-        report = Demo(runtime, topology, addressing.plan(topology), tell).run(Amount(connections, rate))
+        report = Demo(runtime, topology, planning.plan(topology), tell).run(Amount(connections, rate))
         if keep and isinstance(runtime, Owned):
             runtime.keep()
     finally:

@@ -2,7 +2,7 @@
 
 import time
 
-from lab import addressing
+from lab import planning
 from lab.addressing import Role
 from lab.job import convergence
 from lab.observe.routes import RouteWatch
@@ -19,7 +19,7 @@ def converge(runtime: Runtime, topology: Topology, progress: Progress) -> None:
     """
     if not any("fairhop.role" in node.labels for node in topology.nodes.values()):
         return
-    plan = addressing.plan(topology)
+    plan = planning.plan(topology)
     began = time.monotonic()
     netns = {name: runtime.netns(name) for name in convergence.routers(plan)}
     with RouteWatch(netns, convergence.vip_prefixes(plan)) as watch:

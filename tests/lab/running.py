@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lab import addressing
+from lab import planning
 from lab.addressing import LabPlan, Role
 from lab.job import convergence
 from lab.netns.runtime import NetnsRuntime
@@ -65,7 +65,7 @@ class RunningLab:
 def running_lab(name: str) -> Iterator[RunningLab]:
     """Bring the shipped lab up under another name; nothing of it stays."""
     topology = replace(two_site(), name=name)
-    plan = addressing.plan(topology)
+    plan = planning.plan(topology)
     with NetnsRuntime(topology) as runtime:
         runtime.deploy(lambda _: None)
         netns = {router: runtime.netns(router) for router in convergence.routers(plan)}

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.datapath.model import Encap, Protocol
-from lab.addressing import PlanError, Role, ServicePlan, plan
+from lab.addressing import Role, ServicePlan
+from lab.planning import PlanError, plan
 from lab.render.lab_files import render
 from lab.topology.model import Endpoint, Link, Node, Topology
 from tests.lab.two_site import two_site, two_site_plan

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.datapath.bpf.build import build
-from lab.addressing import plan
 from lab.observe.flowtap import batch
 from lab.observe.flowtap.flows import Carriage, Reading, Seen, add_up, carriage, read_flow, read_rows
 from lab.observe.flowtap.tap import OBJECT, FlowTap
 from lab.observe.inside import inside
 from lab.observe.taps import Tap, edge_taps
+from lab.planning import plan
 from lab.runtime import LabError
 from lab.topology.parse import load
 from lab.traffic.flow import TCP, UDP, Flow, make_flow

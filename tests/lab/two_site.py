@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-from lab import addressing
+from lab import planning
 from lab.addressing import LabPlan
 from lab.topology import parse
 from lab.topology.model import Topology
@@ -20,4 +20,4 @@ def two_site() -> Topology:
 @cache
 def two_site_plan() -> LabPlan:
     """Its addresses and roles."""
-    return addressing.plan(two_site())
+    return planning.plan(two_site())
