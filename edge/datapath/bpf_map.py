@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -12,6 +13,7 @@ from edge.datapath.libbpf import Handle, MapCreateOpts, call, info, library, opt
 
 _INFO_BYTES = 40  # struct bpf_map_info: type, id, key_size, value_size, max_entries, map_flags (u32 each), name[16]
 _NAME_BYTES = 15  # BPF_OBJ_NAME_LEN without the NUL
+_BATCH = 1 << 16  # elements of one call
 
 
 class MapType(IntEnum):
@@ -42,6 +44,7 @@ class BpfMap(Handle):
         super().__init__(fd)
         raw = info(Step.MAP, "read the shape of a map", fd, _INFO_BYTES)
         words = [int.from_bytes(raw[at : at + 4], "little") for at in range(0, 24, 4)]
+        self.id = words[1]  # the kernel's number of this map, as `bpftool map` prints it
         self.spec = MapSpec(words[0], words[2], words[3], words[4], words[5])
         self.name = raw[24:40].rstrip(b"\0").decode(errors="replace")
 
@@ -59,6 +62,13 @@ class BpfMap(Handle):
         """Open the map pinned at `path` on a bpffs."""
         return cls(call(Step.PIN, f"open the pinned map {path}", "bpf_obj_get", os.fsencode(path)))
 
+    @property
+    def element_size(self) -> int:
+        """Bytes of a value as the kernel hands it over: one after the other for each possible CPU, if it is per CPU."""
+        if self.spec.type in (MapType.PERCPU_HASH, MapType.PERCPU_ARRAY):
+            return -(-self.spec.value_size // 8) * 8 * possible_cpus()
+        return self.spec.value_size
+
     def update(self, key: bytes, value: bytes) -> None:
         """Write one element (BPF_ANY)."""
         self._expect(key, self.spec.key_size, "key")
@@ -71,9 +81,8 @@ class BpfMap(Handle):
 
     def lookup_percpu(self, key: bytes) -> list[bytes]:
         """Read one element of a per-CPU map: one value per possible CPU."""
-        stride = -(-self.spec.value_size // 8) * 8
-        raw = self._read(key, stride * possible_cpus())
-        return [raw[at : at + self.spec.value_size] for at in range(0, len(raw), stride)]
+        raw = self._read(key, self.element_size)
+        return [raw[at : at + self.spec.value_size] for at in range(0, len(raw), self.element_size // possible_cpus())]
 
     def put_map(self, key: bytes, inner: "BpfMap") -> None:
         """Swap `inner` into this array of maps. Blocks 6-16 ms: the kernel waits until no program sees the old one."""
@@ -81,6 +90,32 @@ class BpfMap(Handle):
         attempted = f"swap map {inner.name} {inner.spec} into {self.name} at {key.hex()} (it must match the template)"
         reference = inner.fileno().to_bytes(4, "little")
         call(Step.MAP, attempted, "bpf_map_update_elem", self.fileno(), key, reference, 0)
+
+    def update_all(self, keys: bytes, values: bytes) -> None:
+        """Write many elements, keys and values one behind the other, in few calls (a per-CPU value: of all CPUs)."""
+        count = len(keys) // self.spec.key_size
+        self._expect(keys, count * self.spec.key_size, "a run of keys")
+        self._expect(values, count * self.element_size, "a run of values")
+        for first in range(0, count, _BATCH):
+            some = min(_BATCH, count - first)
+            done = ctypes.c_uint32(some)
+            part = keys[first * self.spec.key_size : (first + some) * self.spec.key_size]
+            texts = values[first * self.element_size : (first + some) * self.element_size]
+            attempted = f"write {some} elements of map {self.name}, from number {first}"
+            call(Step.MAP, attempted, "bpf_map_update_batch", self.fileno(), part, texts, ctypes.byref(done), None)
+
+    def values(self) -> Iterator[bytes]:
+        """Read the values of an array in the order of its indexes (a per-CPU value: of all CPUs), many at a time."""
+        token, position = None, ctypes.create_string_buffer(max(4, self.spec.key_size))
+        keys = ctypes.create_string_buffer(_BATCH * self.spec.key_size)
+        found = ctypes.create_string_buffer(_BATCH * self.element_size)
+        left = self.spec.max_entries
+        while left:
+            done = ctypes.c_uint32(min(_BATCH, left))
+            arguments = (self.fileno(), token, position, keys, found, ctypes.byref(done), None)
+            call(Step.MAP, f"read the elements of map {self.name}", "bpf_map_lookup_batch", *arguments)
+            yield ctypes.string_at(found, done.value * self.element_size)
+            left, token = left - done.value, position
 
     def delete(self, key: bytes) -> None:
         """Remove one element (an array of maps: leave the place empty)."""

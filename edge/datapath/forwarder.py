@@ -12,14 +12,17 @@ from typing import Self
 
 from edge.datapath import abi, bpf, counting, xdp
 from edge.datapath.abi import Note, Reason, Verdict
+from edge.datapath.blocklist import BlockList
+from edge.datapath.blocks import Blocks
 from edge.datapath.bpf_object import BpfObject
 from edge.datapath.encode import encode_directory
 from edge.datapath.model import DEFAULT_TABLE_SIZE, Counted, Counters, ForwarderState
-from edge.datapath.pinned import AUTO, Attachment, Blueprint, PinnedProgram
+from edge.datapath.pinned import AUTO, Attachment, Blueprint, Loaded, PinnedProgram
 from edge.datapath.tables import PoolBanks, write_directory
 
 OBJECTS = Path(bpf.__file__).parent
-_KEPT = frozenset({abi.TOTALS, abi.SERVICE_COUNT, abi.BACKEND_COUNT})
+# Counters go on over a restart, and so does a capture, which holds the last two.
+_KEPT = frozenset({abi.TOTALS, abi.SERVICE_COUNT, abi.BACKEND_COUNT, abi.TRACE_CONTROL, abi.TRACE_EVENTS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,35 @@ class Trace:
     frame: bytes
     reason: Reason
     notes: tuple[Note, ...]
+
+
+def run_once(loaded: Loaded, frame: bytes, ifindex: int) -> Trace:
+    """Run a frame through a loaded forwarder that nothing else uses meanwhile."""
+    before = counting.read_totals(loaded.maps[abi.TOTALS])
+    verdict, after = loaded.program.test_run(frame, ifindex)
+    counted = [new - old for new, old in zip(counting.read_totals(loaded.maps[abi.TOTALS]), before, strict=True)]
+    drops, notes = counted[3 : 3 + abi.DROP_COUNT], counted[3 + abi.DROP_COUNT :]
+    reason = next((reason for reason in Reason if drops[reason]), Reason.NONE)
+    return Trace(Verdict(verdict), after, reason, tuple(note for note in Note if notes[note]))
+
+
+def blueprint(table_size: int = DEFAULT_TABLE_SIZE, block_entries: int = 1, objects: Path = OBJECTS) -> Blueprint:
+    """What to load: tables of `table_size` slots, hits of the first `block_entries` prefixes of a block list."""
+
+    def size(opened: BpfObject) -> None:
+        constant = abi.RODATA_FORMATS[abi.RODATA_TABLE_SIZE].pack(table_size)
+        opened.set_rodata({abi.RODATA_TABLE_SIZE: constant})
+        opened.set_inner_value_size(abi.POOLS, table_size * abi.SLOT_SIZE)
+        opened.set_max_entries(abi.BLOCK_HITS, block_entries)
+
+    return Blueprint(
+        objects / abi.FORWARD_OBJECT,
+        abi.FORWARD_PROGRAM,
+        abi.FORWARD_MAPS,
+        kept=_KEPT,
+        shared=abi.OUTER_MAPS,
+        configure=size,
+    )
 
 
 class Forwarder:
@@ -46,7 +78,9 @@ class Forwarder:
         self._banks = PoolBanks(self._maps[abi.POOLS], pinned.live.inner[abi.POOLS])
         self._directory = b""
         self._state: ForwarderState | None = None
-        self._writing, self._reading = threading.Lock(), threading.Lock()
+        self._blocks = Blocks(self._maps, pinned.live.inner)
+        # A long block list takes seconds, in which a backend's health must still reach the tables.
+        self._blocking, self._writing, self._reading = threading.Lock(), threading.Lock(), threading.Lock()
 
     @classmethod
     def open(
@@ -56,27 +90,16 @@ class Forwarder:
         mode: str = AUTO,
         table_size: int = DEFAULT_TABLE_SIZE,
         objects: Path = OBJECTS,
+        block_entries: int = 1,
     ) -> "Forwarder":
         """Load the program and attach it, or adopt the links that an earlier process pinned in `pin_dir`.
 
         What an earlier process left goes on forwarding with its own tables until the first `apply`. `mode`: "auto" is
-        native where the driver can and generic elsewhere. `objects` has the compiled programs.
+        native where the driver can and generic elsewhere. `objects` has the compiled programs. Hits are counted for the
+        first `block_entries` prefixes of a block list; longer ones work, uncounted.
         """
-
-        def size(opened: BpfObject) -> None:
-            constant = abi.RODATA_FORMATS[abi.RODATA_TABLE_SIZE].pack(table_size)
-            opened.set_rodata({abi.RODATA_TABLE_SIZE: constant})
-            opened.set_inner_value_size(abi.POOLS, table_size * abi.SLOT_SIZE)
-
-        blueprint = Blueprint(
-            objects / abi.FORWARD_OBJECT,
-            abi.FORWARD_PROGRAM,
-            abi.FORWARD_MAPS,
-            kept=_KEPT,
-            shared=abi.OUTER_MAPS,
-            configure=size,
-        )
-        return cls(PinnedProgram(pin_dir, interfaces, mode, blueprint), table_size)
+        plan = blueprint(table_size, block_entries, objects)
+        return cls(PinnedProgram(pin_dir, interfaces, mode, plan), table_size)
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
@@ -109,6 +132,19 @@ class Forwarder:
             self._banks.committed(bank, len(state.pools))
             return True
 
+    def block(self, wanted: BlockList | None) -> bool:
+        """Put a block list in force, or none; False: it was already. The state's `protection.blocking` makes it count.
+
+        Hits begin at 0 again. A list of a million prefixes takes seconds; until then the former one is in force.
+        """
+        with self._blocking:
+            return self._blocks.install(wanted)
+
+    def block_hits(self) -> Mapping[int, int]:
+        """Return the packets of each prefix of the block list that met any, by `BlockList`'s number of it."""
+        with self._reading:
+            return self._blocks.hits()
+
     def digests(self) -> tuple[str, ...]:
         """Return the SHA-256 of each pool's table, read back from the kernel, in the order of `state.pools`."""
         with self._writing:
@@ -139,13 +175,7 @@ class Forwarder:
         Nothing is sent, and the counters of the live program do not move.
         """
         with self._reading:
-            trial = self._pinned.trial()
-            before = counting.read_totals(trial.maps[abi.TOTALS])
-            verdict, after = trial.program.test_run(frame, ifindex)
-            counted = [new - old for new, old in zip(counting.read_totals(trial.maps[abi.TOTALS]), before, strict=True)]
-        drops, notes = counted[3 : 3 + abi.DROP_COUNT], counted[3 + abi.DROP_COUNT :]
-        reason = next((reason for reason in Reason if drops[reason]), Reason.NONE)
-        return Trace(Verdict(verdict), after, reason, tuple(note for note in Note if notes[note]))
+            return run_once(self._pinned.trial(), frame, ifindex)
 
     def reattach(self) -> tuple[Attachment, ...]:
         """Attach again to interfaces that were deleted and made anew; call `apply` afterwards for their MACs."""
@@ -154,13 +184,13 @@ class Forwarder:
 
     def detach(self) -> None:
         """Stop forwarding and leave nothing behind: no program, no pin. Then closed."""
-        with self._writing, self._reading:
+        with self._blocking, self._writing, self._reading:
             self._banks.close()
             self._pinned.detach()
 
     def close(self) -> None:
         """Close the descriptors; the interfaces go on forwarding with the state in force."""
-        with self._writing, self._reading:
+        with self._blocking, self._writing, self._reading:
             self._banks.close()
             self._pinned.close()
 

@@ -87,6 +87,8 @@ class TestRunOpts(Structure):
     )
 
 
+SampleFunction = CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t)  # ring_buffer_sample_fn: context, data, size
+
 _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_object__open_file": (c_void_p, (c_char_p, c_void_p)),
     "bpf_object__load": (c_int, (c_void_p,)),
@@ -117,6 +119,11 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_map_update_elem": (c_int, (c_int, c_char_p, c_char_p, ctypes.c_uint64)),
     "bpf_map_lookup_elem": (c_int, (c_int, c_char_p, c_void_p)),
     "bpf_map_delete_elem": (c_int, (c_int, c_char_p)),
+    "bpf_map_update_batch": (c_int, (c_int, c_char_p, c_char_p, POINTER(c_uint32), c_void_p)),
+    "bpf_map_lookup_batch": (c_int, (c_int, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(c_uint32), c_void_p)),
+    "ring_buffer__new": (c_void_p, (c_int, SampleFunction, c_void_p, c_void_p)),
+    "ring_buffer__poll": (c_int, (c_void_p, c_int)),
+    "ring_buffer__free": (None, (c_void_p,)),
     "bpf_obj_get_info_by_fd": (c_int, (c_int, c_void_p, POINTER(c_uint32))),
     "bpf_obj_pin": (c_int, (c_int, c_char_p)),
     "bpf_obj_get": (c_int, (c_char_p,)),

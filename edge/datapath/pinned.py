@@ -1,9 +1,9 @@
 """One XDP program on several interfaces whose links outlive the process: adopt, replace in place, remove.
 
-A pin directory holds `link-IFACE` (the bpf_links) and `map-NAME` (counters, so that they go on over a restart). Tables
-need no pin: the attached program holds its own. So an earlier program forwards with its own tables until a new one,
-with new tables already filled, takes its place by BPF_LINK_UPDATE. A kill -9 between any two steps loses no packet,
-and an upgrade may change the layout of every table.
+A pin directory holds `link-IFACE` (the bpf_links) and `map-NAME` (counters, so that they go on over a restart, and what
+other processes read). Tables need no pin: the attached program holds its own. So an earlier program forwards with its
+own tables until a new one, with new tables already filled, takes its place by BPF_LINK_UPDATE. A kill -9 between any
+two steps loses no packet, and an upgrade may change the layout of every table.
 """
 
 import errno as codes
@@ -89,7 +89,7 @@ class PinnedProgram:
             stack.enter_context(bpffs.DirectoryLock(pin_dir))
             stack.callback(self._close_links)
             kept = {name: stack.enter_context(found) for name, found in self._open_kept().items()}
-            self._live = _load(stack, blueprint, kept)
+            self._live = load(stack, blueprint, kept)
             if any(pin_dir.glob(f"{_LINK_PREFIX}*")):
                 self.attachments = tuple(self._survey(interface) for interface in self.interfaces)
             else:
@@ -112,7 +112,7 @@ class PinnedProgram:
             if path.name not in expected:
                 _remove_link(path)
         for name in self._blueprint.kept:
-            path = self.pin_dir / f"{_MAP_PREFIX}{name}"
+            path = map_path(self.pin_dir, name)
             bpffs.unpin(path)
             bpffs.pin(self._live.maps[name], path)
         self.staged = False
@@ -128,7 +128,7 @@ class PinnedProgram:
         if self._trial is None:
             with ExitStack() as stack:
                 shared = {name: self._live.maps[name] for name in self._blueprint.shared}
-                self._trial = _load(stack, self._blueprint, shared)
+                self._trial = load(stack, self._blueprint, shared)
                 self._stack.push(stack.pop_all())
         return self._trial
 
@@ -153,7 +153,7 @@ class PinnedProgram:
             specs = opened.map_specs()
         found = {}
         for name in self._blueprint.kept:
-            path = self.pin_dir / f"{_MAP_PREFIX}{name}"
+            path = map_path(self.pin_dir, name)
             if not path.exists():
                 continue
             pinned = BpfMap.open_pinned(path)
@@ -248,7 +248,13 @@ def _remove_link(path: Path) -> None:
     bpffs.unpin(path)
 
 
-def _load(stack: ExitStack, blueprint: Blueprint, given: Mapping[str, BpfMap]) -> Loaded:
+def map_path(pin_dir: Path, name: str) -> Path:
+    """Where the map `name` is pinned: a variable's map is called after its section, and no pin may have a dot."""
+    return pin_dir / (_MAP_PREFIX + name.strip(".").replace(".", "_"))
+
+
+def load(stack: ExitStack, blueprint: Blueprint, given: Mapping[str, BpfMap]) -> Loaded:
+    """Load a copy of the program that uses the maps `given`; its descriptors are closed with `stack`."""
     with BpfObject(blueprint.path) as opened:
         blueprint.configure(opened)
         for name, existing in given.items():

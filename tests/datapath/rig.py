@@ -45,20 +45,21 @@ class Result:
 class Rig:
     """A loaded program with its maps, attached to nothing."""
 
-    def __init__(self, name: str, maps: tuple[str, ...], table_size: int | None = None) -> None:
+    def __init__(self, name: str, maps: tuple[str, ...], table_size: int | None = None, block_entries: int = 1) -> None:
         with BpfObject(OBJECTS / f"{name}.bpf.o") as opened:
             if table_size is not None:
                 constant = abi.RODATA_FORMATS[abi.RODATA_TABLE_SIZE].pack(table_size)
                 opened.set_rodata({abi.RODATA_TABLE_SIZE: constant})
                 opened.set_inner_value_size(abi.POOLS, table_size * abi.SLOT_SIZE)
+                opened.set_max_entries(abi.BLOCK_HITS, block_entries)
             self.inner: dict[str, MapSpec] = {m: opened.inner_spec(m) for m in maps if m in abi.OUTER_MAPS}
             opened.load(name)
             self.maps: dict[str, BpfMap] = {m: opened.map(m) for m in maps}
             self.program = opened.program(name)
 
     @classmethod
-    def forwarder(cls, table_size: int) -> "Rig":
-        return cls(abi.FORWARD_PROGRAM, abi.FORWARD_MAPS, table_size)
+    def forwarder(cls, table_size: int, block_entries: int = 1) -> "Rig":
+        return cls(abi.FORWARD_PROGRAM, abi.FORWARD_MAPS, table_size, block_entries)
 
     @classmethod
     def decapsulator(cls) -> "Rig":
