@@ -18,10 +18,13 @@ from bgp.route import GRACEFUL_SHUTDOWN, Prefix, Route
 from bgp.speaker import Speaker
 from edge import config as configuration
 from edge.announce import Decision, Stance
+from edge.block_file import read_block_list
+from edge.blocking import Blocking
 from edge.checking import Checking
 from edge.config import Config
 from edge.control import ControlServer
 from edge.datapath.addresses import is_single, network_of
+from edge.datapath.blocklist import BlockList
 from edge.datapath.forwarder import Forwarder
 from edge.datapath.model import IpAddress, IpNetwork, NextHop
 from edge.datapath.neighbours import Neighbours
@@ -65,7 +68,10 @@ class Daemon:
         self.speaker: Speaker
         self._checking: Checking
         self._neighbours: Neighbours
+        self._blocking: Blocking
         self._applying: asyncio.Task[None]
+        self._reloading = asyncio.Lock()
+        self._reloads: set[asyncio.Task[None]] = set()
         self._next_hops: Mapping[IpAddress, NextHop | None] = {}
         self._notifier = Notifier()
         self._wake = asyncio.Event()
@@ -77,11 +83,18 @@ class Daemon:
         self._hand_over = False
 
     async def run(self) -> None:
-        """Serve until stopped by a signal. Raises BpfError, ProcessError or OSError when the node cannot start."""
+        """Serve until stopped by a signal.
+
+        Raises BpfError, ConfigError, ProcessError or OSError when the node cannot start.
+        """
         config = self.node.config
+        blocked = await asyncio.to_thread(read_block_list, config, str(self.places.config))
         async with AsyncExitStack() as stack:
-            forwarder = await asyncio.to_thread(_open_forwarder, config)
+            forwarder = await asyncio.to_thread(_open_forwarder, config, blocked)
             stack.callback(forwarder.close)
+            self._blocking = Blocking(forwarder.block, self._block_list_changed)
+            self._blocking.want(blocked)
+            stack.push_async_callback(_cancel, asyncio.create_task(self._blocking.run(), name="blocking"))
             self.forwarding = Forwarding(forwarder, self._applied, self._failed)
             self.speaker = Speaker(_speaker_config(config), Path(config.announcer.run_dir), self._announcer_changed)
             self._checking = Checking(self._probed)
@@ -117,15 +130,29 @@ class Daemon:
         """How each backend's address is reached, or why it is not."""
         return self._neighbours.findings
 
-    def reload(self) -> str:
-        """Read the file again and follow it; names what changed. Raises ConfigError, and then nothing has changed."""
+    @property
+    def blocked(self) -> BlockList | None:
+        """The block list that is in force."""
+        return self._blocking.installed
+
+    async def reload(self) -> str:
+        """Read the file and its block list again and follow them; names what changed.
+
+        Raises ConfigError, OSError or UnicodeDecodeError, and then nothing has changed.
+        """
+        async with self._reloading:
+            return await self._reload()
+
+    async def _reload(self) -> str:
         name = str(self.places.config)
         try:
             config = configuration.load(self.places.config.read_text(), name)
             changed = configuration.changes(self.node.config, config, name)
+            blocked = await asyncio.to_thread(read_block_list, config, name)
         except (ConfigError, OSError, UnicodeDecodeError) as error:
             self.events.record("config", "loaded", "loaded", f"a reload was refused: {error}")
             raise
+        self._blocking.want(blocked)
         self.node.reload(config, time.monotonic())
         self._follow(config)
         self.events.record("config", "loaded", "loaded", f"reloaded, changed: {', '.join(changed) or 'nothing'}")
@@ -197,6 +224,9 @@ class Daemon:
     def _failed(self, reason: str) -> None:
         self._fault("maps", reason)
 
+    def _block_list_changed(self, refused: str) -> None:
+        self.events.record("block list", "as it was", "refused" if refused else "in force", refused or "installed")
+
     def _next_hops_changed(self, next_hops: Mapping[IpAddress, NextHop | None]) -> None:
         self._next_hops = dict(next_hops)
         self._wake.set()
@@ -242,9 +272,14 @@ class Daemon:
         self._wake.set()
 
     def _asked_to_reload(self) -> None:
+        task = asyncio.create_task(self._reload_unasked(), name="reload")
+        self._reloads.add(task)  # the loop itself keeps no task alive
+        task.add_done_callback(self._reloads.discard)
+
+    async def _reload_unasked(self) -> None:
         # A refusal is logged, and the configuration that runs goes on running.
         with contextlib.suppress(ConfigError, OSError, UnicodeDecodeError):
-            self.reload()
+            await self.reload()
 
     def _asked_to_hand_over(self) -> None:
         """Leave the forwarder and ExaBGP as they are for the daemon that is started next, within the lease."""
@@ -253,9 +288,18 @@ class Daemon:
         self._wake.set()
 
 
-def _open_forwarder(config: Config) -> Forwarder:
-    wanted = config.forwarder
-    return Forwarder.open(Path(wanted.pin), wanted.interfaces, wanted.mode, config.hashing.table_size)
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _open_forwarder(config: Config, blocked: BlockList | None) -> Forwarder:
+    wanted, listed = config.forwarder, blocked.count4 + blocked.count6 if blocked else 0
+    # Hits are counted for as many prefixes as there is room made for now: a list may grow by half until a restart.
+    room = max(1, listed + listed // 2)
+    return Forwarder.open(
+        Path(wanted.pin), wanted.interfaces, wanted.mode, config.hashing.table_size, block_entries=room
+    )
 
 
 def _speaker_config(config: Config) -> exabgp_conf.SpeakerConfig:

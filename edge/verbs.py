@@ -11,6 +11,7 @@ from edge import maglev, status
 from edge.ask import Answer, RefusedError
 from edge.control import Handler
 from edge.datapath import oracle, xdp
+from edge.datapath.blocklist import BlockList
 from edge.datapath.bpf_error import BpfError
 from edge.datapath.model import ForwarderState, IpAddress
 from edge.datapath.next_hop import Finding
@@ -44,10 +45,14 @@ class Served(Protocol):
     def findings(self) -> Mapping[IpAddress, Finding]:
         """How each backend's address is reached, or why it is not."""
 
+    @property
+    def blocked(self) -> BlockList | None:
+        """The block list that is in force."""
+
     def turn(self) -> None:
         """Carry out at once what a change of intent asks for."""
 
-    def reload(self) -> str:
+    async def reload(self) -> str:
         """Read the configuration file again; names what changed. Raises ConfigError or OSError."""
 
 
@@ -149,7 +154,7 @@ class Verbs:
             raise RefusedError(f"{arrival.interface}: {error}", 1) from None
         packet = frame(flow, mac)
         trace = await asyncio.to_thread(forwarder.run, packet, arrival.ifindex)
-        outcome = oracle.judge(packet, arrival.ifindex, state, {arrival.ifindex: mac})
+        outcome = oracle.judge(packet, arrival.ifindex, state, {arrival.ifindex: mac}, blocked=self._daemon.blocked)
         return (
             path(outcome.verdict.name.lower(), outcome.reason.label, outcome.frame, outcome.notes),
             path(trace.verdict.name.lower(), trace.reason.label, trace.frame, trace.notes),
@@ -158,7 +163,7 @@ class Verbs:
 
     async def _reload(self, _: Mapping[str, Any], __: int) -> Answer:
         try:
-            return {"file": str(self._config), "changes": self._daemon.reload()}
+            return {"file": str(self._config), "changes": await self._daemon.reload()}
         except ConfigError as error:
             raise RefusedError(f"the file has errors, the old configuration goes on:\n{error}", _CONFIG) from None
         except (OSError, UnicodeDecodeError) as error:

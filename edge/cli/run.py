@@ -15,6 +15,7 @@ from edge.cli.config_file import read_config
 from edge.daemon import Daemon, Places
 from edge.datapath.bpf_error import BpfError
 from edge.intent import IntentError
+from edge.strictyaml import ConfigError
 
 
 @click.command()
@@ -33,7 +34,7 @@ def run(config_path: Path, socket_path: Path, intent_path: Path) -> None:
     config = read_config(config_path, configuration.load)
     try:
         asyncio.run(Daemon(config, Places(config_path, socket_path, intent_path)).run())
-    except (IntentError, ProcessError, SpeakerConfigError) as error:
+    except (ConfigError, IntentError, ProcessError, SpeakerConfigError) as error:
         fail(str(error), CONFIG)
     except (BpfError, OSError) as error:
         fail(str(error), PERMISSION if error.errno in (errno.EPERM, errno.EACCES) else NEGATIVE)

@@ -10,6 +10,7 @@ from bgp.route import Prefix, Route
 from bgp.speaker import Speaker
 from edge.config import Config
 from edge.datapath import oracle
+from edge.datapath.blocklist import BlockList
 from edge.datapath.forwarder import Forwarder, Trace
 from edge.datapath.model import Counters, ForwarderState, IpAddress, NextHop
 from edge.datapath.pinned import Attachment
@@ -26,6 +27,7 @@ class FakeForwarder(Forwarder):
     def __init__(self) -> None:
         self.found = (LOOPBACK,)  # what the next `reattach` finds
         self.states: list[ForwarderState] = []
+        self.blocked: list[BlockList | None] = []
         self.refusals: list[Exception] = []
         self.deaf = False  # says yes and goes on with the former state
         self.gate = threading.Event()  # a write waits for it
@@ -52,11 +54,17 @@ class FakeForwarder(Forwarder):
             self.states.append(state)
         return True
 
+    def block(self, wanted: BlockList | None) -> bool:
+        self.blocked.append(wanted)
+        return True
+
     def counters(self) -> Counters:
         return Counters(rx=7, tx=5, passed=1, drops={"martian": 1, "no_service": 0}, notes={"echo": 0})
 
     def run(self, frame: bytes, ifindex: int = 0) -> Trace:
-        outcome = oracle.judge(frame, ifindex, self.states[-1], {LOOPBACK.ifindex: MAC})
+        outcome = oracle.judge(
+            frame, ifindex, self.states[-1], {LOOPBACK.ifindex: MAC}, blocked=(self.blocked or [None])[-1]
+        )
         return Trace(outcome.verdict, outcome.frame, outcome.reason, tuple(outcome.notes))
 
     def close(self) -> None:

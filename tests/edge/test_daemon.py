@@ -106,7 +106,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     @contextlib.asynccontextmanager
     async def running(world: World) -> AsyncIterator[None]:
-        monkeypatch.setattr(module, "_open_forwarder", lambda _: world.forwarder)
+        monkeypatch.setattr(module, "_open_forwarder", lambda *_: world.forwarder)
         monkeypatch.setattr(module, "Speaker", world.make_speaker)
         monkeypatch.setattr(checking, "probe", world.probe)
         world.daemon = Daemon(config.load(world.places.config.read_text(), "f.yaml"), world.places)
@@ -336,6 +336,34 @@ def test_hup_reads_the_file_again_and_follows_it(run: Run) -> None:
         assert world.heard() == [PLAIN]
 
     run(talk)
+
+
+LISTED = "protection: {block_list: {file: blocked.txt}}\n"
+
+
+def test_the_block_list_is_installed_and_a_reload_reads_it_again(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "blocked.txt"
+    file.write_text("192.0.2.0/24\n")
+
+    async def talk(world: World) -> None:
+        await world.serving()
+        await until(lambda: world.daemon.blocked is not None)
+        file.write_text("192.0.2.0/24\n2001:db8::/32\n")
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: bool(world.daemon.blocked and world.daemon.blocked.count6))
+        assert world.forwarder.states[-1].protection.blocking
+        file.write_text("bad\n")
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: any("blocked.txt:1:1: 'bad'" in reason for reason in world.reasons()))
+        text = world.places.config.read_text()
+        world.places.config.write_text(text.replace(LISTED, ""))
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: world.forwarder.blocked[-1] is None)
+        await until(lambda: not world.forwarder.states[-1].protection.blocking)
+        assert [found.count4 + found.count6 if found else 0 for found in world.forwarder.blocked] == [1, 2, 0]
+        assert world.heard() == [PLAIN]
+
+    run(talk, lambda text: text + LISTED)
 
 
 @pytest.mark.parametrize(("old", "new"), [("seed: 7", "seed: 8"), ("encap: gre", "encap: grr")])

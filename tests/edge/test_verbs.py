@@ -14,7 +14,8 @@ import pytest
 from bgp.speaker import Speaker
 from edge.announce import Stance
 from edge.ask import Answer, RefusedError
-from edge.config import Config
+from edge.config import Config, load
+from edge.datapath.blocklist import BlockList, parse
 from edge.datapath.model import IpAddress
 from edge.datapath.next_hop import Finding
 from edge.events import EventLog
@@ -25,8 +26,9 @@ from edge.node import Node
 from edge.strictyaml import ConfigError, Problem
 from edge.verbs import Verbs
 from tests.edge.fakes import FakeForwarder, hops, speaker, until
+from tests.edge.test_config import GOOD
 from tests.edge.test_node import BAD, OK
-from tests.edge.test_plan import config
+from tests.edge.test_plan import THREE, config
 
 ROOT_UID = 0
 VIP = IPv4Network("203.0.113.10/32")
@@ -45,6 +47,7 @@ class Served:
         self.speaker: Speaker = speaker(settings, directory / "announcer")
         self.turns = 0
         self.findings: dict[IpAddress, Finding] = {}
+        self.blocked: BlockList | None = None
         self.reloading: Callable[[], str] = lambda: "pools"
         self.verbs = Verbs(self, Path("/etc/fairhop/f.yaml")).table()
 
@@ -53,7 +56,7 @@ class Served:
         node = self.node
         self.forwarding.want(Wish(node.config, node.selections(), hops(node.config), node.config.vips))
 
-    def reload(self) -> str:
+    async def reload(self) -> str:
         return self.reloading()
 
     async def ask(self, verb: str, uid: int = ROOT_UID, **arguments: Any) -> Answer:
@@ -267,6 +270,22 @@ def test_why_runs_the_program_and_holds_it_against_the_oracle(tmp_path: Path) ->
         assert answer["agree"] is True
         assert answer["program"] == answer["oracle"]
         assert (answer["backend"], answer["oracle"]["verdict"]) == ("b2", "tx")
+
+    serve(tmp_path, talk)
+
+
+def test_why_knows_the_block_list_that_is_in_force(tmp_path: Path) -> None:
+    listed = GOOD.replace("[{name: a-b1, address: 10.0.9.1}]", THREE) + "protection: {block_list: {file: b.txt}}\n"
+
+    async def talk(served: Served) -> None:
+        served.node.reload(load(listed, "f.yaml"), time.monotonic())
+        served.turn()
+        await until(lambda: served.forwarder.states[-1].protection.blocking and served.forwarding.current)
+        assert (await served.ask("why", **FLOW))["oracle"]["reason"] == "none"
+        served.blocked = parse(["198.51.100.0/24"], "b.txt")
+        served.forwarder.blocked.append(served.blocked)
+        answer = await served.ask("why", **FLOW)
+        assert (answer["agree"], answer["oracle"]["reason"]) == (True, "blocked")
 
     serve(tmp_path, talk)
 
