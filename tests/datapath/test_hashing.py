@@ -145,3 +145,14 @@ def test_modes_leave_out_what_they_say() -> None:
     assert key.reduced(HashMode.FIVE_TUPLE) == key
     assert key.reduced(HashMode.CLIENT).packed().hex() == "c6336407" + "00" * 8
     assert key.reduced(HashMode.CLIENT_PORT).packed().hex() == "c6336407" + "0000" + "0050" + "06" + "000000"
+
+
+def test_h02_flows_made_for_one_backend_of_another_seed_spread() -> None:
+    """Whoever guesses the seed wrongly, and sends only flows that a backend would have under it, loads none."""
+    guessed, real, backends = 1, w.SEED, 10
+    client = ip_address("198.51.100.7")
+    keys = (FlowKey(client, port, vip_port, 6) for port in range(1, 65536) for vip_port in (80, 443))
+    aimed = [key for key in keys if slot_of(flow_hash(key, guessed), backends) == 3]
+    loads = collections.Counter(slot_of(flow_hash(key, real), backends) for key in aimed)
+    assert len(aimed) > 10_000
+    assert max(loads.values()) / (len(aimed) / backends) <= 1.5
