@@ -144,7 +144,7 @@ class Demo:
         if not {"web", "echo"} <= set(services) or not clients:
             raise LabError("the main job needs clients and the services 'web' (HTTP) and 'echo' (TCP)")
         for client in clients:
-            for plan in _traffic(client, services["web"], services["echo"], amount):
+            for plan in traffic_of(client, services["web"], services["echo"], amount):
                 self._loads.append(stack.enter_context(Load.start(self._runtime, client.name, plan, "python3")))
         population = amount.connections * len(clients)
         self._progress(f"opening {population} connections and {amount.rate * len(clients):g} requests a second")
@@ -199,7 +199,7 @@ class Demo:
         return done
 
 
-def _traffic(client: NodePlan, web: ServicePlan, echo: ServicePlan, amount: Amount) -> Iterator[Plan]:
+def traffic_of(client: NodePlan, web: ServicePlan, echo: ServicePlan, amount: Amount) -> Iterator[Plan]:
     """What a client sends: over IPv6 a share of it, where the services have IPv6 VIPs."""
     port = echo.ports[0][1]
     six = _IPV6_SHARE if web.vip6 and echo.vip6 else 0.0

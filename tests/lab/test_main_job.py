@@ -65,7 +65,7 @@ def test_each_router_balances_over_both_edges_of_its_site(run: Run) -> None:
     hops = {(row["router"], row["prefix"]): row["next_hops"] for row in report["next_hops"]}
     for site in ("a", "b"):
         for router in (f"{site}-r1", f"{site}-r2"):
-            for vip in ("203.0.113.10/32", "203.0.113.11/32"):
+            for vip in ("203.0.113.10/32", "203.0.113.11/32", "2001:db8:1::10/128", "2001:db8:1::11/128"):
                 assert {f"({site}-e1)", f"({site}-e2)"} <= set(hops[router, vip].replace(",", "").split())
 
 

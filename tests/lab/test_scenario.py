@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from lab.addressing import Role
 from lab.job import scenario
+from lab.job.demo import Amount, traffic_of
 from lab.job.scenario import Action, Bounds, Step, StepResult, judge, judge_digests
 from lab.traffic.facts import Facts
 from tests.lab.two_site import two_site_plan
@@ -51,6 +53,21 @@ def test_a_digest_that_differs_within_a_site_fails_that_site_only() -> None:
     assert [check.passed for check in judge_digests(digests, plan)] == [True, True]
     digests["b-e2"] = {"web": "x", "echo": "z"}
     assert [check.passed for check in judge_digests(digests, plan)] == [True, False]
+
+
+def test_a_fifth_of_the_traffic_runs_over_ipv6_and_all_of_it_over_ipv4_where_a_service_has_no_ipv6_vip() -> None:
+    plan = two_site_plan()
+    client = plan.having(Role.CLIENT)[0]
+    web, echo = plan.services
+    both = [*traffic_of(client, web, echo, Amount(1000, 100.0))]
+    only = [*traffic_of(client, web, replace(echo, vip6=None), Amount(1000, 100.0))]
+    for plans, sources, counts, rates in (
+        (both, ["198.51.100.11", "2001:db8:c::11"], [800, 200], [80.0, 20.0]),
+        (only, ["198.51.100.11"], [1000], [100.0]),
+    ):
+        assert [each.source for each in plans] == sources
+        assert [each.connections.count for each in plans if each.connections] == counts
+        assert [each.requests.rate for each in plans if each.requests] == rates
 
 
 def test_the_main_job_promises_nothing_broken_for_every_change_of_an_edge() -> None:
