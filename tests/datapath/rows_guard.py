@@ -3,7 +3,7 @@
 from edge.datapath.abi import Note, Reason
 from tests.datapath import world as w
 from tests.datapath.expect import Drop, EchoReply, Enc, Pass, TooBig, notes
-from tests.datapath.frames import echo, error, patched, sent_by, tcp, udp, with_options
+from tests.datapath.frames import echo, error, ether, packet, patched, sent_by, tcp, udp, with_options
 from tests.datapath.row import Row
 from tests.datapath.rows_icmp import sized
 from tests.datapath.rows_ipv6 import fragment, lengths
@@ -155,4 +155,27 @@ DEFAULT_DENY = [
     Row("T08 L07", "MACs come first", lambda: b"\xff" * 6 + tcp(dport=22)[6:], Drop(Reason.L2_BCAST)),
 ]
 
-ROWS = [*PROTECTION, *UNPROTECTED, *DEFAULT_DENY]
+# An empty slot of a table is all zeros: it must not be taken for a service of the address 0, protocol 0, port 0.
+ZEROS = [
+    Row(
+        "S01",
+        "zeros where an empty slot of a table has them",
+        lambda: [
+            ether(packet("0.0.0.0", bytes(40), proto=0)),
+            ether(packet("::", bytes(40), nh=0)),
+            ether(packet("::", b"\x9c\x40" + bytes(40), nh=0)),
+            ether(packet("0.0.0.0", b"\x9c\x40" + bytes(40), proto=0)),
+            *(tcp(d, 0) for d in ("0.0.0.0", "::")),
+            *(udp(d, 0) for d in ("0.0.0.0", "::")),
+        ],
+        Pass(),
+    ),
+    Row(
+        "424",
+        "source and destination zero",
+        lambda: [ether(packet("::", bytes(40), "::", nh=0)), ether(packet("0.0.0.0", bytes(40), "0.0.0.0", proto=0))],
+        Pass(),
+    ),
+]
+
+ROWS = [*PROTECTION, *UNPROTECTED, *DEFAULT_DENY, *ZEROS]
