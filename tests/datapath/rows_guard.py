@@ -165,6 +165,8 @@ ZEROS = [
             ether(packet("::", bytes(40), nh=0)),
             ether(packet("::", b"\x9c\x40" + bytes(40), nh=0)),
             ether(packet("0.0.0.0", b"\x9c\x40" + bytes(40), proto=0)),
+            ether(packet("::", b"\x9c\x40\0\0\0\x09\0\0x", nh=0)),
+            ether(packet("0.0.0.0", b"\x9c\x40\0\0\0\x09\0\0x", proto=0)),
             *(tcp(d, 0) for d in ("0.0.0.0", "::")),
             *(udp(d, 0) for d in ("0.0.0.0", "::")),
         ],
