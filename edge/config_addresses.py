@@ -39,11 +39,11 @@ def _backend_addresses(document: Document) -> Iterator[Finding]:
 
 
 def _vips(document: Document) -> Iterator[Finding]:
-    served: dict[tuple[IpNetwork, Any, Any], Any] = {}
+    served: dict[tuple[IpNetwork, str, str], Any] = {}
     for service_path, service in document.select("services", "*"):
         if not isinstance(service, dict):
             continue
-        protocol, port, name = service.get("protocol"), service.get("port"), service.get("name")
+        protocol, port, name = str(service.get("protocol")), str(service.get("port")), service.get("name")
         for path, text in document.select(*service_path, "vips", "*"):
             vip = read_prefix(text)
             if vip is None:

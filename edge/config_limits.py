@@ -75,18 +75,21 @@ def _overheads6(document: Document) -> Iterator[tuple[str, int]]:
 
 def _quic(document: Document) -> Iterator[Finding]:
     given = list(document.select("quic"))
-    routed: dict[Any, Any] = {}
+    routed: dict[str, Any] = {}
     for path, service in document.select("services", "*"):
         if not isinstance(service, dict) or service.get("quic") is not True:
             continue
-        routed.setdefault(service.get("pool"), service.get("name"))
+        routed.setdefault(str(service.get("pool")), service.get("name"))
         if service.get("protocol") == "tcp":
             yield (*path, "quic"), "quic is true: expected false, or protocol udp"
         if not given:
             yield (*path, "quic"), "quic is true: expected a block 'quic' in the file that says how ids name backends"
     for path, backend in document.select("pools", "*", "backends", "*"):
-        if isinstance(backend, dict) and path[1] in routed and backend.get("server_id") is None:
-            yield path, f"backend '{backend.get('name')}' has no server_id: service '{routed[path[1]]}' routes by it"
+        if isinstance(backend, dict) and str(path[1]) in routed and backend.get("server_id") is None:
+            yield (
+                path,
+                f"backend '{backend.get('name')}' has no server_id: service '{routed[str(path[1])]}' routes by it",
+            )
 
 
 def _server_ids(document: Document) -> Iterator[Finding]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
+import yaml
 
 from edge.config import Config, load
 from edge.datapath.checks import check
@@ -19,6 +21,7 @@ from edge.datapath.model import (
     Rate,
 )
 from edge.plan import PoolView, Tables, forwarder_state, select
+from edge.strictyaml import ConfigError
 from tests.edge.test_config import errors
 
 FULL = """\
@@ -311,3 +314,33 @@ def test_pools_and_services_have_limits_too() -> None:
     assert errors(pools(255)) == ["f.yaml:23:3: 257 pools: expected at most 256"]
     assert state_of(load("".join(services(4090)), "f.yaml")).services[-1].id == 4096
     assert errors("".join(services(4091))) == ["f.yaml:35:3: 4097 services, each VIP counted: expected at most 4096"]
+
+
+STRANGE = [[], {}, None, True, 1.5, -1, 10**12, "x", "", "::", "0.0.0.0/0", [["x"]], [{"vips": 7}]]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of all values in a document."""
+    yield path
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(inner, (*path, key))
+
+
+def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    if not path:
+        return new
+    changed = value.copy()
+    changed[path[0]] = replaced(value[path[0]], path[1:], new)
+    return changed
+
+
+def test_a_strange_value_anywhere_is_taken_or_refused_with_its_place() -> None:
+    document = yaml.safe_load(FULL)
+    paths = list(places(document))
+    assert len(paths) == 96
+    for number, path in enumerate(paths):
+        for strange in ([1], {"a": 1}, STRANGE[number % len(STRANGE)]):
+            try:
+                check(state_of(load(yaml.safe_dump(replaced(document, path, strange)), "f.yaml")), INTERFACES)
+            except ConfigError as error:
+                assert all(problem.line >= 1 and problem.message for problem in error.problems)
