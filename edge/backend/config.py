@@ -85,9 +85,9 @@ def load(text: str, name: str) -> BackendConfig:
 def _vips(document: Document) -> Iterator[Finding]:
     own = {read_address(value) for key in (("address",), ("address", "*")) for _, value in document.select(*key)}
     others = {read_address(value) for _, value in document.select("infrastructure", "*")}
-    seen: dict[IpNetwork, int] = {}
+    seen: dict[IpNetwork, str | int] = {}
     for path, text in document.select("vips", "*"):
-        vip, entry = read_prefix(text), int(path[-1])
+        vip, entry = read_prefix(text), path[-1]
         if vip is None:
             continue
         mine = [a for a in own if a is not None and a.version == vip.version and a in vip]

@@ -3,11 +3,13 @@
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
+import yaml
 
 from edge.backend.config import load
 from edge.datapath.checks import check_decap
 from edge.datapath.model import DecapState, Encap
 from edge.strictyaml import ConfigError
+from tests.edge.test_config_rules import STRANGE, places, replaced
 
 GOOD = """\
 version: 1
@@ -160,3 +162,13 @@ WRONG = [
 def test_one_wrong_thing_gives_one_error_at_its_place(old: str, new: str, expected: str) -> None:
     assert old in BOTH
     assert problems(BOTH.replace(old, new, 1)) == [f"backend.yaml:{expected}"]
+
+
+def test_a_strange_value_anywhere_is_taken_or_refused_with_its_place() -> None:
+    document = yaml.safe_load(BOTH)
+    for path in places(document):
+        for strange in STRANGE:
+            try:
+                check_decap(load(yaml.safe_dump(replaced(document, path, strange)), "backend.yaml").decap_state)
+            except ConfigError as error:
+                assert all(problem.line >= 1 and problem.message for problem in error.problems)

@@ -316,7 +316,22 @@ def test_pools_and_services_have_limits_too() -> None:
     assert errors("".join(services(4091))) == ["f.yaml:35:3: 4097 services, each VIP counted: expected at most 4096"]
 
 
-STRANGE = [[], {}, None, True, 1.5, -1, 10**12, "x", "", "::", "0.0.0.0/0", [["x"]], [{"vips": 7}]]
+STRANGE: list[object] = [
+    [],
+    {"a": "203.0.113.9"},
+    {},
+    None,
+    True,
+    1.5,
+    -1,
+    10**12,
+    "x",
+    "",
+    "::",
+    "0.0.0.0/0",
+    [["x"]],
+    [{"vips": 7}],
+]
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
