@@ -22,12 +22,12 @@ class Blocking:
     def __init__(self, install: Install, tell: Callable[[str], None]) -> None:
         self.installed: BlockList | None = None
         self._install, self._tell = install, tell
-        self._wanted: BlockList | None = None
+        self.wanted: BlockList | None = None
         self._changed = asyncio.Event()
 
     def want(self, wanted: BlockList | None) -> None:
         """Wish for a list, or for none; only the newest wish counts."""
-        self._wanted = wanted
+        self.wanted = wanted
         self._changed.set()
 
     async def run(self) -> None:
@@ -36,7 +36,7 @@ class Blocking:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            wanted = self._wanted
+            wanted = self.wanted
             try:
                 await asyncio.to_thread(self._install, wanted)
                 self.installed, reason = wanted, ""

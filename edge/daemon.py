@@ -152,7 +152,9 @@ class Daemon:
         except (ConfigError, OSError, UnicodeDecodeError) as error:
             self.events.record("config", "loaded", "loaded", f"a reload was refused: {error}")
             raise
-        self._blocking.want(blocked)
+        if blocked != self._blocking.wanted:
+            changed.append("the block list")
+            self._blocking.want(blocked)
         self.node.reload(config, time.monotonic())
         self._follow(config)
         self.events.record("config", "loaded", "loaded", f"reloaded, changed: {', '.join(changed) or 'nothing'}")

@@ -6,6 +6,7 @@ from typing import Any
 
 from bgp.report import PeerStatus, PrefixStatus, SpeakerState
 from edge.announce import Decision, Stance
+from edge.datapath.blocklist import BlockList
 from edge.datapath.model import Counters, IpAddress, IpNetwork
 from edge.datapath.next_hop import Finding
 from edge.health import Health
@@ -28,6 +29,7 @@ class ForwarderView:
     current: bool
     counters: Counters
     findings: Mapping[IpAddress, Finding] = field(default_factory=dict)
+    blocked: BlockList | None = None
 
 
 def facts(
@@ -47,6 +49,7 @@ def facts(
             "current": forwarder.current,
             "fault": node.fault,
             "waiting": _waiting(node, forwarder.findings),
+            "block_list": _block_list(forwarder.blocked),
             **_counters(forwarder.counters),
         },
         "announcer": {
@@ -86,6 +89,12 @@ def _wanted(sent: PrefixStatus) -> Stance:
     if sent.wanted is None:
         return Stance.WITHDRAWN
     return Stance.DEPREFERRED if sent.wanted.communities else Stance.ANNOUNCED
+
+
+def _block_list(blocked: BlockList | None) -> dict[str, Any] | None:
+    if blocked is None:
+        return None
+    return {"prefixes": blocked.count4 + blocked.count6, "dry_run": blocked.dry_run, "digest": blocked.digest}
 
 
 def _waiting(node: Node, findings: Mapping[IpAddress, Finding]) -> dict[str, str]:

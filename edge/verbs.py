@@ -91,6 +91,7 @@ class Verbs:
             current=forwarding.current,
             counters=await asyncio.to_thread(forwarding.forwarder.counters),
             findings=daemon.findings,
+            blocked=daemon.blocked,
         )
         return status.facts(daemon.node, forwarder, daemon.speaker.state(), daemon.events.last, time.monotonic())
 

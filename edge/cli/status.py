@@ -45,6 +45,8 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     lines.append(
         f"  rx {forwarder['rx']} = tx {forwarder['tx']} + passed {forwarder['passed']} + drops {forwarder['drops']}"
     )
+    if listed := forwarder["block_list"]:
+        lines.append(f"  block list: {listed['prefixes']} prefixes" + (", dry run" if listed["dry_run"] else ""))
     lines += [f"  {name} waits for a next hop: {reason}" for name, reason in forwarder["waiting"].items()]
     lines.append(f"announcer: {facts['announcer']['phase']}")
     for peer in facts["announcer"]["peers"]:

@@ -158,8 +158,7 @@ def test_vips_of_both_families_and_prefixes_are_announced_as_they_are_and_answer
     async def talk(world: World) -> None:
         await world.serving()
         assert world.speaker.said[-1] == {prefix: Route(prefix) for prefix in prefixes}
-        state = world.forwarder.states[-1]
-        assert {network_of(vip) for vip in state.echo_vips} == set(prefixes)
+        await until(lambda: {network_of(vip) for vip in world.forwarder.states[-1].echo_vips} == set(prefixes))
         assert [event["subject"] for event in world.daemon.events.last if event["new"] == "announced"] == [
             "vip 203.0.113.10",
             "vip 203.0.113.128/25",
@@ -352,6 +351,9 @@ def test_the_block_list_is_installed_and_a_reload_reads_it_again(run: Run, tmp_p
         os.kill(os.getpid(), signal.SIGHUP)
         await until(lambda: bool(world.daemon.blocked and world.daemon.blocked.count6))
         assert world.forwarder.states[-1].protection.blocking
+        assert "reloaded, changed: the block list" in world.reasons()
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: "reloaded, changed: nothing" in world.reasons())
         file.write_text("bad\n")
         os.kill(os.getpid(), signal.SIGHUP)
         await until(lambda: any("blocked.txt:1:1: 'bad'" in reason for reason in world.reasons()))

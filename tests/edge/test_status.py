@@ -11,6 +11,7 @@ from bgp.rib import UNKNOWN
 from bgp.route import GRACEFUL_SHUTDOWN, Prefix, Route
 from bgp.supervisor import Phase
 from edge.announce import Decision, Reason, Stance
+from edge.datapath.blocklist import parse
 from edge.datapath.model import Counters
 from edge.datapath.next_hop import Finding
 from edge.intent import Drain, Intent
@@ -137,6 +138,15 @@ def test_backends_without_a_next_hop_are_named_with_the_reason() -> None:
     ]
     reached = replace(view(), findings=known | {b2: Finding.LOCAL, b3: Finding.RESOLVED})
     assert facts(node, reached, speaker(), [], 50.0)["forwarder"]["waiting"] == {}
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_the_block_list_in_force_is_shown(dry_run: bool) -> None:
+    listed = parse(["192.0.2.0/24", "2001:db8::/32"], "b.txt", dry_run=dry_run)
+    found = facts(serving(), replace(view(), blocked=listed), speaker(), [], 50.0)
+    shown = {"prefixes": 2, "dry_run": dry_run, "digest": listed.digest}
+    assert found["forwarder"]["block_list"] == shown
+    assert facts(serving(), view(), speaker(), [], 50.0)["forwarder"]["block_list"] is None
 
 
 def test_a_node_that_has_seen_nothing_yet_has_facts_too() -> None:
