@@ -18,7 +18,7 @@ from edge.datapath.outcome import Choice
 _FLOW = re.compile(r"^(?:(?P<four>[0-9.]+)|\[(?P<six>[0-9A-Fa-f:.]+)\]):(?P<port>[0-9]{1,5})$")
 _TCP, _UDP = struct.Struct("!HHIIBBHHH"), struct.Struct("!HHHH")
 _DATA_OFFSET, _ACK = 5 << 4, 0x10
-_SOURCE_MAC = b"\x02\0\0\0\0\2"
+OWN_MAC, _SOURCE_MAC = b"\x02\0\0\0\0\1", b"\x02\0\0\0\0\2"
 _TUNNELS = {4: "ipip", 41: "ipip", 47: "gre"}
 _LOCAL = "local"  # no tunnel: the backend is this host
 
@@ -77,7 +77,7 @@ def _endpoint(text: str, expected: str) -> tuple[IpAddress, int]:
     raise FlowError(f"'{text}': expected {expected}")
 
 
-def frame(flow: FiveTuple, destination_mac: bytes = b"\x02\0\0\0\0\1") -> bytes:
+def frame(flow: FiveTuple, destination_mac: bytes = OWN_MAC) -> bytes:
     """An Ethernet frame of this flow: a TCP segment with ACK and no payload, or an empty UDP datagram.
 
     The forwarder does not look at the transport's checksum; it is left 0.

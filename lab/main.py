@@ -17,9 +17,11 @@ _VERBS = {
     "check": _Verb("edge.cli.check:check", "Check a configuration file; every error with its place."),
     "status": _Verb("edge.cli.status:status", "Show what this node serves, announces and forwards."),
     "why": _Verb("edge.cli.why:why", "Say where a flow goes, by the program and by Python."),
+    "capture": _Verb("edge.cli.capture:capture", "Show packets with verdict, reason and backend; write pcapng."),
     "drain": _Verb("edge.cli.drain:drain", "Take this node, or a backend, out of service."),
     "undrain": _Verb("edge.cli.drain:undrain", "Bring this node, or a backend, back."),
     "reload": _Verb("edge.cli.reload:reload", "Read the configuration file again; a bad one changes nothing."),
+    "forwarder": _Verb("edge.cli.forwarder:forwarder", "Load the forwarder from a file, attached to nothing."),
     "backend": _Verb("edge.cli.backend:backend", "Run a backend: decapsulate, hold the VIPs, answer the echo service."),
     "lab": _Verb("lab.cli.commands:lab", "Run a multi-site lab: up, down, status, exec, graph, demo, bench."),
 }

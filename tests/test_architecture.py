@@ -14,12 +14,12 @@ IMPURE = {
 }  # fmt: skip
 CORES_BY_PACKAGE = {
     "bgp": "exabgp_api exabgp_conf lease relay_core report rib route supervisor wire",
-    "edge": "announce config config_addresses config_checks config_findings config_limits config_protection "
+    "edge": "announce capture config config_addresses config_checks config_findings config_limits config_protection "
     "config_rules decode health intent maglev node offline plan quiet scalars status strictyaml why",
     "edge/backend": "config",
     "edge/datapath": "abi addresses blocklist checks decap_oracle encode encode_backend encode_tables hashing headers "
     "model netlink next_hop oracle oracle_addresses oracle_choice oracle_icmp oracle_icmp6 oracle_messages "
-    "oracle_outer oracle_quic outcome perfecthash perfecthash_wide rtnetlink",
+    "oracle_outer oracle_quic outcome pcapng perfecthash perfecthash_wide rtnetlink trace",
     "lab": "addressing planning",
     "lab/bench": "cases figures world",
     "lab/job": "convergence scenario",

@@ -8,7 +8,11 @@ import click
 from edge import offline
 from edge.cli.common import NEGATIVE, USAGE, fail, json_option, print_json, request, socket_option
 from edge.cli.config_file import read_node
-from edge.why import FlowError, parse_flow
+from edge.config import Config
+from edge.datapath.blocklist import BlockList
+from edge.datapath.bpf_error import BpfError
+from edge.datapath.loading import LoadedForwarder
+from edge.why import FiveTuple, FlowError, parse_flow, path
 
 
 @click.command()
@@ -23,19 +27,30 @@ def why(source: str, destination: str, config: Path | None, as_json: bool, socke
     """Say which backend the flow from SRC:PORT to VIP:PORT/PROTO reaches, and why.
 
     Asks the running daemon, which runs the loaded program on such a packet and holds the answer against the Python
-    oracle; exit code 1 if they differ. With --config, answers from the file alone, every backend taken as healthy.
+    oracle; exit code 1 if they differ. With --config, answers from the file alone, every backend taken as healthy and
+    reachable: by the program, loaded for this question, and by the oracle. Without privilege the oracle answers alone.
     """
     try:
         flow = parse_flow(source, destination)
     except FlowError as error:
         fail(str(error), USAGE)
     if config:
-        answer = offline.why(*read_node(config), flow)
+        answer = _offline(*read_node(config), flow)
     else:
         answer = request(socket_path, "why", source=source, destination=destination)
     print_json(answer) if as_json else click.echo(_sentence(answer))
     if answer["agree"] is False:
         fail("the loaded program and the oracle differ: please report this flow", NEGATIVE)
+
+
+def _offline(config: Config, blocked: BlockList | None, flow: FiveTuple) -> dict[str, Any]:
+    question = offline.ask(config, blocked, flow)
+    try:
+        with LoadedForwarder(question.state, offline.INTERFACES, blocked) as loaded:
+            trace = loaded.run(question.packet)
+    except BpfError as error:
+        return question.answer(unasked=str(error))
+    return question.answer(path(trace.verdict.name.lower(), trace.reason.label, trace.frame, trace.notes))
 
 
 def _sentence(answer: dict[str, Any]) -> str:
@@ -47,5 +62,6 @@ def _sentence(answer: dict[str, Any]) -> str:
     else:
         backend = f"backend {answer['backend']} ({oracle['address']})"
         where = f"slot {answer['slot']} -> {backend} in {oracle['encap']}"
-    by = {True: "program and oracle agree", False: f"THE PROGRAM SAYS {answer['program']}", None: "by the oracle alone"}
+    alone = "by the oracle alone" + (f": {answer['unasked']}" if answer.get("unasked") else "")
+    by = {True: "program and oracle agree", False: f"THE PROGRAM SAYS {answer['program']}", None: alone}
     return f"{answer['flow']}: {where} ({by[answer['agree']]})"

@@ -21,7 +21,7 @@ from edge.datapath.xdp import Link, Mode, Program
 
 AUTO = "auto"
 MODES = (AUTO, *Mode)
-_LINK_PREFIX, _MAP_PREFIX = "link-", "map-"
+LINK_PREFIX, _MAP_PREFIX = "link-", "map-"
 # These mean "not here at all", not "not in this mode": generic mode would hide the fault.
 _NO_FALLBACK = {codes.EPERM, codes.EACCES, codes.EBUSY, codes.EEXIST, codes.ENODEV}
 
@@ -90,7 +90,7 @@ class PinnedProgram:
             stack.callback(self._close_links)
             kept = {name: stack.enter_context(found) for name, found in self._open_kept().items()}
             self._live = load(stack, blueprint, kept)
-            if any(pin_dir.glob(f"{_LINK_PREFIX}*")):
+            if any(pin_dir.glob(f"{LINK_PREFIX}*")):
                 self.attachments = tuple(self._survey(interface) for interface in self.interfaces)
             else:
                 with ExitStack() as undo:
@@ -108,7 +108,7 @@ class PinnedProgram:
         """Put the loaded program on every interface in place of an earlier one, and take other interfaces' off."""
         self.attachments = tuple(self._attach(interface, update=True) for interface in self.interfaces)
         expected = {_link_name(interface) for interface in self.interfaces}
-        for path in self.pin_dir.glob(f"{_LINK_PREFIX}*"):
+        for path in self.pin_dir.glob(f"{LINK_PREFIX}*"):
             if path.name not in expected:
                 _remove_link(path)
         for name in self._blueprint.kept:
@@ -233,7 +233,7 @@ class PinnedProgram:
 
 def remove_pins(pin_dir: Path) -> None:
     """Detach every pinned link, remove every pin and the directory. Idempotent; needs no process that made them."""
-    for path in pin_dir.glob(f"{_LINK_PREFIX}*"):
+    for path in pin_dir.glob(f"{LINK_PREFIX}*"):
         _remove_link(path)
     for path in pin_dir.glob(f"{_MAP_PREFIX}*"):
         bpffs.unpin(path)
@@ -268,4 +268,4 @@ def load(stack: ExitStack, blueprint: Blueprint, given: Mapping[str, BpfMap]) ->
 
 def _link_name(interface: str) -> str:
     # The kernel refuses a dot in a pin's name, and VLAN interfaces are called eth0.100.
-    return _LINK_PREFIX + interface.replace("%", "%25").replace(".", "%2e")
+    return LINK_PREFIX + interface.replace("%", "%25").replace(".", "%2e")

@@ -258,11 +258,20 @@ def test_a_file_that_is_not_there_ends_with_78(
     assert "none.yaml: [Errno 2] No such file or directory" in result.stderr
 
 
-def test_a_good_file_is_ok_and_answers_offline(tmp_path: Path) -> None:
+def test_a_good_file_is_ok_and_answers_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal = BpfError(Step.LOAD, "load the program", 1)
+
+    def refuse(*_: object) -> None:
+        raise refusal
+
+    monkeypatch.setattr("edge.cli.why.LoadedForwarder", refuse)
     file = tmp_path / "f.yaml"
     file.write_text(GOOD)
     assert call(check, file).stdout == f"{file}: ok: node a-e1, 1 service(s), 1 backend(s)\n"
-    assert "backend a-b1 (10.0.9.1) in gre (by the oracle alone)" in call(why, *FLOW, "--config", file).stdout
+    told = call(why, *FLOW, "--config", file)
+    assert f"backend a-b1 (10.0.9.1) in gre (by the oracle alone: {refusal})" in told.stdout
+    assert told.exit_code == 0
+    assert json.loads(call(why, *FLOW, "--config", file, "--json").stdout)["unasked"] == str(refusal)
 
 
 @pytest.mark.parametrize("stored", [b"{", b'{"version": 2}', b"\xff\xfe"])

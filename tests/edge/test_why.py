@@ -80,7 +80,7 @@ def test_an_ipv6_frame_is_a_packet_of_the_flow(protocol: Protocol) -> None:
 
 
 def offline_full(source: str, destination: str, blocked: BlockList | None = None) -> dict[str, Any]:
-    return offline.why(load(FULL, "f.yaml"), blocked, why.parse_flow(source, destination))
+    return offline.ask(load(FULL, "f.yaml"), blocked, why.parse_flow(source, destination)).answer()
 
 
 def test_offline_answers_for_ipv6_prefixes_any_port_and_tunnels_of_both_families() -> None:
@@ -129,7 +129,7 @@ def test_an_answer_of_the_edge_itself_leads_to_no_backend() -> None:
 
 
 def test_the_offline_answer_names_slot_and_backend() -> None:
-    answer = offline.why(load(FILE.read_text(), str(FILE)), None, FLOW)
+    answer = offline.ask(load(FILE.read_text(), str(FILE)), None, FLOW).answer()
     assert answer["backend"] == "a-b1"
     assert answer["oracle"] == {"verdict": "tx", "reason": "none", "address": "10.0.9.1", "encap": "gre"}
     assert answer["agree"] is None
@@ -137,7 +137,7 @@ def test_the_offline_answer_names_slot_and_backend() -> None:
 
 def test_a_port_that_nobody_serves_is_a_drop_with_its_reason() -> None:
     flow = why.FiveTuple(FLOW.client, FLOW.client_port, FLOW.vip, 81, FLOW.protocol)
-    answer = offline.why(load(FILE.read_text(), str(FILE)), None, flow)
+    answer = offline.ask(load(FILE.read_text(), str(FILE)), None, flow).answer()
     assert (answer["backend"], answer["oracle"]["verdict"], answer["oracle"]["reason"]) == (None, "drop", "no_service")
 
 
