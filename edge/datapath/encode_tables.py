@@ -12,6 +12,8 @@ from edge.datapath.model import DecapState, ForwarderState, HashMode, IpNetwork,
 from edge.datapath.perfecthash import PerfectHash, find_perfect_hash
 from edge.datapath.perfecthash_wide import WideKey, find_wide_hash
 
+_NO_KEY = (1 << 64) - 1
+
 Described = Mapping[IpNetwork, tuple[int, int]]
 """What is known of each address or prefix: flags and VIP index, and the id of the backend that it is."""
 
@@ -90,7 +92,9 @@ def exact4_table(state: ForwarderState, first_pool: int) -> Table:
         words = address + bytes((service.protocol, 0)) + service.port.to_bytes(2, "big")
         key = int.from_bytes(words, "little")
         entries[key] = abi.EXACT4_FORMAT.pack(key, _service(state, service, first_pool))
-    return _table(entries, abi.SERVICE_BUCKETS, abi.SERVICE_SLOTS, abi.EXACT4_FORMAT)
+    # Address 0 with protocol 0 is a key too: an empty slot has one that no packet has.
+    empty = abi.EXACT4_FORMAT.pack(_NO_KEY, b"")
+    return _table(entries, abi.SERVICE_BUCKETS, abi.SERVICE_SLOTS, abi.EXACT4_FORMAT, empty)
 
 
 def exact6_table(state: ForwarderState, first_pool: int) -> Table:
@@ -100,7 +104,8 @@ def exact6_table(state: ForwarderState, first_pool: int) -> Table:
         address = network_of(service.vip).network_address.packed
         number = int.from_bytes(service.port.to_bytes(2, "big") + bytes((service.protocol,)), "little")
         entries[address, number] = abi.EXACT6_FORMAT.pack(address, number, _service(state, service, first_pool))
-    return _wide_table(entries, abi.SERVICE_BUCKETS, abi.SERVICE_SLOTS, abi.EXACT6_FORMAT)
+    empty = abi.EXACT6_FORMAT.pack(b"", _NO_KEY, b"")
+    return _wide_table(entries, abi.SERVICE_BUCKETS, abi.SERVICE_SLOTS, abi.EXACT6_FORMAT, empty)
 
 
 def server_table(state: ForwarderState) -> Table:
@@ -138,16 +143,16 @@ def _service(state: ForwarderState, service: Service, first_pool: int) -> bytes:
     return abi.SERVICE_FORMAT.pack(pool, service.id, service.hashing, service.quic, service.pool, special)
 
 
-def _table(entries: Mapping[int, bytes], buckets: int, slots: int, entry: Struct) -> Table:
+def _table(entries: Mapping[int, bytes], buckets: int, slots: int, entry: Struct, empty: bytes = b"") -> Table:
     found = find_perfect_hash(entries, buckets=buckets, slots=slots)
     places = ((found.slot(key), packed) for key, packed in entries.items())
-    return Table(_head(found), b"", _body(found, buckets, slots, places, entry.size))
+    return Table(_head(found), b"", _multipliers(found, buckets) + _slots(places, slots, entry.size, empty))
 
 
-def _wide_table(entries: Mapping[WideKey, bytes], buckets: int, slots: int, entry: Struct) -> Table:
+def _wide_table(entries: Mapping[WideKey, bytes], buckets: int, slots: int, entry: Struct, empty: bytes = b"") -> Table:
     found = find_wide_hash(entries, buckets=buckets, slots=slots)
     places = ((found.slot(key), packed) for key, packed in entries.items())
-    body = _body(found.table, buckets, slots, places, entry.size)
+    body = _multipliers(found.table, buckets) + _slots(places, slots, entry.size, empty)
     return Table(_head(found.table), abi.REDUCER_FORMAT.pack(*found.factors), body)
 
 
@@ -155,8 +160,12 @@ def _head(found: PerfectHash) -> bytes:
     return abi.PERFECT_HASH_FORMAT.pack(found.multiplier, found.bucket_shift, found.slot_shift)
 
 
-def _body(found: PerfectHash, buckets: int, slots: int, places: Iterable[tuple[int, bytes]], size: int) -> bytes:
-    table = bytearray(slots * size)
+def _multipliers(found: PerfectHash, buckets: int) -> bytes:
+    return array("Q", found.multipliers).tobytes().ljust(buckets * abi.MULTIPLIER_SIZE, b"\0")
+
+
+def _slots(places: Iterable[tuple[int, bytes]], slots: int, size: int, empty: bytes) -> bytes:
+    table = bytearray((empty or bytes(size)) * slots)
     for slot, entry in places:
         table[slot * size : (slot + 1) * size] = entry
-    return array("Q", found.multipliers).tobytes().ljust(buckets * abi.MULTIPLIER_SIZE, b"\0") + table
+    return bytes(table)

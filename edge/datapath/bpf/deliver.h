@@ -28,7 +28,7 @@ static __always_inline int deliver_otherwise(struct xdp_md *ctx, struct totals *
 {
 	if (backend->kind == KIND_LOCAL) {
 		take_note(t, NOTE_LOCAL);
-		count_sent(service->id, id, inner->length);
+		count_sent(service->id, id, inner->length, 1);
 		return PASS;
 	}
 	if (backend->kind == KIND_NONE)
@@ -37,6 +37,13 @@ static __always_inline int deliver_otherwise(struct xdp_md *ctx, struct totals *
 		return count_dropped(service->id, REASON_NEIGH);
 	count_dropped(service->id, REASON_TOOBIG);
 	return inner->is_error ? REASON_TOOBIG : refuse_too_big(ctx, t, dir, inner->six, backend->mtu);
+}
+
+/* Counted as sent, which is done early because it need not wait for the packet to be moved; and then it could not be. */
+static __noinline enum reason take_back(__u32 service, __u32 backend, __u32 length, enum reason reason)
+{
+	count_sent(service, backend, -length, -1);
+	return count_dropped(service, reason);
 }
 
 /* To the backend of the slot, or to `named` (by its connection id) when that is not 0. */
@@ -60,11 +67,9 @@ static __always_inline int deliver(struct xdp_md *ctx, struct totals *t, const s
 		return deliver_otherwise(ctx, t, dir, service, backend, id, inner);
 	if (inner->is_error && !may_relay(dir, inner->vip))
 		return count_dropped(service->id, REASON_ICMP_LIMIT);
+	count_sent(service->id, id, inner->length, 1);
 	outcome = send_to(ctx, t, dir, backend, inner);
-	if (outcome < PASS)
-		return count_dropped(service->id, outcome);
-	count_sent(service->id, id, inner->length);
-	return outcome;
+	return outcome < PASS ? take_back(service->id, id, inner->length, outcome) : outcome;
 }
 
 #endif

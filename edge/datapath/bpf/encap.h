@@ -123,17 +123,17 @@ static __always_inline int encapsulate6(struct xdp_md *ctx, const struct forward
 	return GO_ON;
 }
 
-static __always_inline void count_sent(__u32 service, __u32 backend, __u32 length)
+static __always_inline void count_sent(__u32 service, __u32 backend, __s32 length, int packets)
 {
 	struct service_count *of_service = bpf_map_lookup_elem(&service_count, &service);
 	struct backend_count *of_backend = bpf_map_lookup_elem(&backend_count, &backend);
 
 	if (of_service) {
-		of_service->packets++;
+		of_service->packets += packets;
 		of_service->bytes += length;
 	}
 	if (of_backend) {
-		of_backend->packets++;
+		of_backend->packets += packets;
 		of_backend->bytes += length;
 	}
 }
