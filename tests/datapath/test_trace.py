@@ -140,6 +140,7 @@ def test_packets_are_shown_as_they_leave_with_verdict_and_reason(loaded: LoadedF
         (Wanted(verdicts=frozenset({Verdict.DROP})), [Reason.MARTIAN, Reason.NO_SERVICE]),
         (Wanted(verdicts=frozenset({Verdict.PASS})), [Reason.NONE]),
         (Wanted(frozenset({Reason.NO_SERVICE}), frozenset({Verdict.TX})), [Reason.NONE, Reason.NO_SERVICE]),
+        (Wanted(verdicts=frozenset({Verdict.REDIRECT})), []),
     ],
 )
 def test_only_what_was_asked_for_is_shown(
@@ -212,19 +213,33 @@ def test_a_second_one_is_refused_in_words_and_the_first_goes_on(loaded: LoadedFo
 
 
 @pytest.mark.kernel
+@pytest.mark.parametrize("told", [True, False], ids=["the earlier finds out", "the earlier ends before it finds out"])
 def test_of_two_that_begin_at_once_the_later_goes_on(
-    loaded: LoadedForwarder, pins: Path, monkeypatch: pytest.MonkeyPatch
+    loaded: LoadedForwarder, pins: Path, monkeypatch: pytest.MonkeyPatch, told: bool
 ) -> None:
     monkeypatch.setattr(tracing, "_RENEW", 0)
-    with Tracer(pins / "fairhop") as one, Tracer(pins / "fairhop") as other:
-        monkeypatch.setattr(tracing, "lease_end", lambda _: 0)
-        one.start(Wanted())
-        other.start(Wanted(every=2))
-        with pytest.raises(BusyError, match="began at the same time and goes on"):
-            list(one.poll(0))
-        list(other.poll(0))
-        one.__exit__()
-        assert lease_end(control(pins)) > time.monotonic_ns(), "who gives way leaves the other's lease alone"
+    with Tracer(pins / "fairhop") as later:
+        with Tracer(pins / "fairhop") as earlier:
+            monkeypatch.setattr(tracing, "lease_end", lambda _: 0)
+            earlier.start(Wanted())
+            later.start(Wanted(every=2))
+            if told:
+                with pytest.raises(BusyError, match="began at the same time and goes on"):
+                    list(earlier.poll(0))
+        assert lease_end(control(pins)) > time.monotonic_ns()
+        list(later.poll(0))
+
+
+@pytest.mark.kernel
+def test_a_flood_is_read_in_parts_so_that_the_lease_can_be_renewed_between_them(
+    loaded: LoadedForwarder, pins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracing, "_BATCH", 10)
+    with Tracer(pins / "fairhop") as tracer:
+        tracer.start(Wanted())
+        for _ in range(25):
+            loaded.run(segment())
+        assert [len(list(tracer.poll(0.1))) for _ in range(4)] == [10, 10, 5, 0]
 
 
 @pytest.mark.kernel
