@@ -24,6 +24,7 @@ from edge.datapath.model import IpNetwork, Vip
 __all__ = ["HostError", "ensure"]
 
 _SYSCTL, _SYSCTL6 = Path("/proc/sys/net/ipv4/conf"), Path("/proc/sys/net/ipv6/conf")
+_NONLOCAL = Path("/proc/sys/net/ipv6/ip_nonlocal_bind")
 _LOCAL_TABLE, _LOCAL_TYPE, _HOST_SCOPE, _STATIC = 255, 2, 254, 4
 _NO_DAD, _FOREVER = 0x02, 0xFFFFFFFF  # IFA_F_NODAD; INFINITY_LIFE_TIME
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -44,6 +45,8 @@ def ensure(config: BackendConfig) -> list[str]:
         done += _arp_settings()
     if 6 in families:
         _check_ipv6(config.interface)
+    if any(isinstance(vip, IPv6Network) for vip in config.vips):
+        done += _nonlocal_sources()
     try:
         with IPRoute() as netlink:
             done += _addresses(netlink, config)
@@ -87,8 +90,15 @@ def _arp_settings() -> Iterator[str]:
         # The kernel takes the larger of `all` and the interface's own value: `all` covers every interface.
         found = _read("all", name)
         if found not in accepted:
-            _write("all", name, accepted[0])
+            _write(_SYSCTL / "all" / name, accepted[0])
             yield f"net.ipv4.conf.all.{name} {found} -> {accepted[0]}"
+
+
+def _nonlocal_sources() -> Iterator[str]:
+    """An address inside a prefix that is local by a route is no source for UDP answers without this, in IPv6 only."""
+    if _NONLOCAL.read_text().strip() == "0":
+        _write(_NONLOCAL, 1)
+        yield "net.ipv6.ip_nonlocal_bind 0 -> 1"
 
 
 def _addresses(netlink: Any, config: BackendConfig) -> Iterator[str]:
@@ -152,10 +162,10 @@ def _read(interface: str, name: str) -> int:
     return int((_SYSCTL / interface / name).read_text())
 
 
-def _write(interface: str, name: str, value: int) -> None:
-    setting = f"net.ipv4.conf.{interface}.{name}"
+def _write(path: Path, value: int) -> None:
+    setting = ".".join(path.parts[3:])
     try:
-        (_SYSCTL / interface / name).write_text(str(value))
+        path.write_text(str(value))
     except OSError as error:
         fix = f"`sysctl -w {setting}={value}` on the host, or `sysctls:` of the node in a containerlab file"
         read_only = "; /proc/sys is read-only here" if error.errno == codes.EROFS else ""

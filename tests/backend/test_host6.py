@@ -68,6 +68,7 @@ def segment() -> Iterator[Segment6]:
 
 def test_everything_is_set_once_and_a_second_look_changes_nothing(segment: Segment6) -> None:
     assert segment.ensure() == [
+        "net.ipv6.ip_nonlocal_bind 0 -> 1",
         "address 2001:db8:1::10/128 on lo",
         "local route 2001:db8:2::/64 on lo",
         "advmss unset -> 1400 on the default route via fd00:1::2",
