@@ -10,9 +10,14 @@
 
 #define GRE_KEY 0x2000
 
+/* Of either family; IPv4 as ::ffff:a.b.c.d. */
+struct any_address {
+	__be32 words[4];
+};
+
 /* A tunnel packet, from its outer header on. */
 struct tunnel {
-	__be32 source[4]; /* IPv4 as ::ffff:a.b.c.d */
+	struct any_address source;
 	__u32 room;	  /* bytes behind the outer header that belong to it */
 	__u32 overhead;	  /* bytes in front of the inner packet */
 	__u8 protocol;
@@ -33,27 +38,32 @@ static __always_inline const struct decap_directory *current_directory(void)
 	return inner ? bpf_map_lookup_elem(inner, &zero) : 0;
 }
 
-static __always_inline __u32 know(const struct decap_directory *dir, const __be32 *address)
+static __always_inline __u32 know(const struct decap_directory *dir, const struct any_address *address)
 {
-	if (!address[0] && !address[1] && address[2] == MAPPED_WORD)
-		return know4(dir, address[3]);
-	return know6(dir, wide_of(address));
+	const __be32 *words = address->words;
+
+	if (!words[0] && !words[1] && words[2] == MAPPED_WORD)
+		return know4(dir, words[3]);
+	return know6(dir, wide_of(words));
 }
 
-/* Whether tunnels may come from this address. */
-static __noinline int is_edge(const struct decap_directory *dir, const __be32 *address)
+/* Whether tunnels may come from this address. Not static: the verifier goes through the loop once, not at each call. */
+__noinline int is_edge(const struct decap_directory *dir, const struct any_address *address)
 {
-	__u32 count = dir->settings.prefixes;
+	__u32 count;
 
+	if (!dir || !address)
+		return 0;
 	if (know(dir, address) & ADDRESS_EDGE)
 		return 1;
+	count = dir->settings.prefixes;
 	for (__u32 i = 0; i < MAX_PREFIXES && i < count; i++) {
 		const struct prefix *prefix = &dir->prefixes[i];
 
-		if ((address[0] & prefix->masks[0]) == prefix->words[0] &&
-		    (address[1] & prefix->masks[1]) == prefix->words[1] &&
-		    (address[2] & prefix->masks[2]) == prefix->words[2] &&
-		    (address[3] & prefix->masks[3]) == prefix->words[3])
+		if ((address->words[0] & prefix->masks[0]) == prefix->words[0] &&
+		    (address->words[1] & prefix->masks[1]) == prefix->words[1] &&
+		    (address->words[2] & prefix->masks[2]) == prefix->words[2] &&
+		    (address->words[3] & prefix->masks[3]) == prefix->words[3])
 			return 1;
 	}
 	return 0;
@@ -68,7 +78,7 @@ static __always_inline int check_edge(const struct decap_directory *dir, const s
 {
 	__u32 wanted = tunnel->protocol == IPPROTO_GRE ? ENCAP_GRE : ENCAP_IPIP;
 
-	if (!is_edge(dir, tunnel->source))
+	if (!is_edge(dir, &tunnel->source))
 		return REASON_BAD_OUTER;
 	return dir->settings.encaps & wanted ? GO_ON : REASON_ENCAP_TYPE;
 }
@@ -91,8 +101,8 @@ static __always_inline int read_outer4(struct cursor *c, const struct decap_dire
 		return REASON_TRUNC;
 	if (outcome != GO_ON)
 		return outcome;
-	tunnel->source[2] = MAPPED_WORD;
-	tunnel->source[3] = ip->saddr;
+	tunnel->source.words[2] = MAPPED_WORD;
+	tunnel->source.words[3] = ip->saddr;
 	tunnel->room = bpf_ntohs(ip->tot_len) - sizeof(*ip);
 	tunnel->overhead = sizeof(*ip);
 	tunnel->protocol = ip->protocol;
@@ -116,7 +126,7 @@ static __always_inline int read_outer6(struct cursor *c, const struct decap_dire
 		return REASON_TRUNC;
 	if (!ip->hop_limit)
 		return REASON_TTL;
-	__builtin_memcpy(tunnel->source, &ip->saddr, sizeof(tunnel->source));
+	__builtin_memcpy(&tunnel->source, &ip->saddr, sizeof(tunnel->source));
 	tunnel->overhead = sizeof(*ip);
 	tunnel->protocol = ip->nexthdr;
 	tunnel->tos = traffic_class(ip);
@@ -160,16 +170,21 @@ static __always_inline int is_internal(const __be32 *address, int six)
 	return is_martian4(address[3]) || is_private4(address[3]);
 }
 
-static __noinline int check_inner_addresses(const struct decap_directory *dir, const __be32 *source,
-					    const __be32 *destination, int six)
+__noinline int check_inner_addresses(const struct decap_directory *dir, const struct any_address *source,
+				     const struct any_address *destination, int six)
 {
-	__u32 to = know(dir, destination), from = know(dir, source);
-	int martian = six ? is_martian6(source) : is_martian4(source[3]);
+	__u32 to, from;
 
+	if (!dir || !source || !destination)
+		return REASON_MARTIAN;
+	to = know(dir, destination);
+	from = know(dir, source);
 	if (!(to & ADDRESS_VIP))
-		return to || is_internal(destination, six) || is_edge(dir, destination) ? REASON_INNER_DST :
-											  REASON_MISDELIVERED;
-	return from || martian || is_edge(dir, source) ? REASON_MARTIAN : GO_ON;
+		return to || is_internal(destination->words, six) || is_edge(dir, destination) ? REASON_INNER_DST :
+												 REASON_MISDELIVERED;
+	if (from || (six ? is_martian6(source->words) : is_martian4(source->words[3])) || is_edge(dir, source))
+		return REASON_MARTIAN;
+	return GO_ON;
 }
 
 /* Move a congestion mark from the outer header to the inner one (RFC 6040, figure 4): the new inner ECN, or a reason. */
@@ -190,7 +205,7 @@ static __always_inline int open_inner4(struct cursor *c, struct totals *t, const
 				       const struct tunnel *tunnel, __u32 *length)
 {
 	struct iphdr *ip = take(c, sizeof(*ip));
-	__be32 source[4] = { 0, 0, MAPPED_WORD, 0 }, destination[4] = { 0, 0, MAPPED_WORD, 0 };
+	struct any_address source = { { 0, 0, MAPPED_WORD, 0 } }, destination = source;
 	__u16 *first = (void *)ip, old;
 	__u8 ecn;
 	int outcome;
@@ -205,9 +220,9 @@ static __always_inline int open_inner4(struct cursor *c, struct totals *t, const
 		return outcome;
 	if (is_tunnel(ip->protocol))
 		return REASON_NESTED;
-	source[3] = ip->saddr;
-	destination[3] = ip->daddr;
-	outcome = check_inner_addresses(dir, source, destination, 0);
+	source.words[3] = ip->saddr;
+	destination.words[3] = ip->daddr;
+	outcome = check_inner_addresses(dir, &source, &destination, 0);
 	if (outcome != GO_ON)
 		return outcome;
 	outcome = merged_ecn(tunnel->tos, ip->tos, &ecn);
@@ -243,7 +258,7 @@ static __always_inline int open_inner6(struct cursor *c, struct totals *t, const
 				       const struct tunnel *tunnel, __u32 *length)
 {
 	struct ipv6hdr *ip = take(c, sizeof(*ip));
-	__be32 source[4], destination[4];
+	struct any_address source, destination;
 	__u8 ecn;
 	int outcome;
 
@@ -254,9 +269,9 @@ static __always_inline int open_inner6(struct cursor *c, struct totals *t, const
 	outcome = check_inner6(ip, tunnel->room);
 	if (outcome != GO_ON)
 		return outcome;
-	__builtin_memcpy(source, &ip->saddr, sizeof(source));
-	__builtin_memcpy(destination, &ip->daddr, sizeof(destination));
-	outcome = check_inner_addresses(dir, source, destination, 1);
+	__builtin_memcpy(&source, &ip->saddr, sizeof(source));
+	__builtin_memcpy(&destination, &ip->daddr, sizeof(destination));
+	outcome = check_inner_addresses(dir, &source, &destination, 1);
 	if (outcome != GO_ON)
 		return outcome;
 	outcome = merged_ecn(tunnel->tos, traffic_class(ip), &ecn);

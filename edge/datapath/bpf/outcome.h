@@ -25,6 +25,8 @@ static __always_inline void take_note(struct totals *t, enum note note)
 
 static __always_inline int finish(struct totals *t, int outcome)
 {
+	__u32 reason = outcome;
+
 	t->rx++;
 	switch (outcome) {
 	case TX:
@@ -41,7 +43,8 @@ static __always_inline int finish(struct totals *t, int outcome)
 		t->drops[REASON_TOOBIG]++;
 		return XDP_TX;
 	default:
-		t->drops[outcome & (DROP_COUNT - 1)]++;
+		barrier_var(reason); /* clang knows its bounds, the verifier does not: the mask must stay */
+		t->drops[reason & (DROP_COUNT - 1)]++;
 		return XDP_DROP;
 	}
 }
