@@ -95,8 +95,8 @@ def _packets(event: Event) -> tuple[Ip | None, Ip | None]:
         _, outer = read_link(event.frame, vlans=True)
     except (DroppedError, PassedError):
         return None, None
-    forwarded = event.verdict in (Verdict.TX, Verdict.REDIRECT) and event.reason is Reason.NONE
-    return outer, _inner(outer) if forwarded and outer.protocol in TUNNELS else None
+    sent = event.verdict in (Verdict.TX, Verdict.REDIRECT)
+    return outer, _inner(outer) if sent and outer.protocol in TUNNELS else None
 
 
 def _inner(outer: Ip) -> Ip | None:
