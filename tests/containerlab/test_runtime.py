@@ -253,7 +253,9 @@ def test_destroy_leaves_links_alone_while_another_lab_is_up(pair: ContainerlabRu
     link = ("clab-0a1b2c3d", "clab-4e5f6a7b")
     tier.run("ip", "link", "add", link[0], "type", "veth", "peer", "name", link[1])
     image = ("fairhop-lab/router:local", "sleep", "600")
-    tier.run("docker", "run", "--detach", "--name", "fh-other", "--network", "none", "--label", "containerlab=other", *image)
+    tier.run(
+        "docker", "run", "--detach", "--name", "fh-other", "--network", "none", "--label", "containerlab=other", *image
+    )
     try:
         pair.destroy(silent)
         assert set(link) <= traces()
