@@ -21,9 +21,9 @@ BACKENDS = [IPv6Address(f"fd00:9::{number}") for number in range(1, 9)]
 class Site6:
     """Namespace `edge` with e1 to router 1 and e2 to router 2; the edge is fd00:N::1/64, the router fd00:N::2."""
 
-    def __init__(self) -> None:
-        self.edge, *self.routers = self.all = [Namespace() for _ in range(3)]
-        for namespace in self.all:
+    def __init__(self, edge: Namespace, *routers: Namespace) -> None:
+        self.edge, self.routers = edge, routers
+        for namespace in (edge, *routers):
             with namespace.inside():
                 # Without a link-local address, which takes a second or two to be found unique, nobody is asked.
                 for name in ("disable_ipv6", "accept_dad"):
@@ -50,12 +50,13 @@ class Site6:
 
 @pytest.fixture
 def site() -> Iterator[Site6]:
-    built: list[Site6] = []
+    made: list[Namespace] = []
     try:
-        built.append(Site6())
-        yield built[0]
+        for _ in range(3):
+            made.append(Namespace())
+        yield Site6(*made)
     finally:
-        for namespace in built[0].all if built else []:
+        for namespace in made:
             namespace.delete()
 
 
