@@ -119,7 +119,6 @@ def capture(**told: Any) -> None:
                 show.packet(event)
                 if show.shown == options.count:
                     break
-            show.flush()
     except BusyError as error:
         fail(str(error), REFUSED)
     except BpfError as error:

@@ -82,13 +82,14 @@ def test_a_second_load_takes_the_place_of_the_first(pins: Path, tmp_path: Path) 
     file = tmp_path / "f.yaml"
     text = FILE.read_text().replace("vips: [203.0.113.10, '2001:db8:1::10'], protocol: tcp, port: 80",
                                     "vips: [203.0.113.10, '2001:db8:1::10'], protocol: tcp, port: 8080")  # fmt: skip
-    file.write_text(text)
+    file.write_text(text.replace("dry_run: true", "dry_run: false"))
     (tmp_path / "blocked.txt").write_text("192.0.2.0/24\n")
     loaded(pins / "b", "--next-hop", HOP, file=file)
     with program(pins / "b") as second:
         assert second.id != before
         assert second.test_run(frame(parse_flow(*FLOW)))[0] == Verdict.DROP
         assert second.test_run(frame(parse_flow(FLOW[0], "203.0.113.10:8080/tcp")))[0] == Verdict.TX
+        assert second.test_run(frame(parse_flow("192.0.2.7:1", "203.0.113.10:8080/tcp")))[0] == Verdict.DROP
     unload(pins / "b")
 
 
