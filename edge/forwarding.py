@@ -79,7 +79,7 @@ class Forwarding:
                 await asyncio.wait_for(self._changed.wait(), _LOOK_AGAIN)
             self._changed.clear()
             try:
-                if await asyncio.to_thread(self._reattached):
+                if await asyncio.to_thread(self._looked_after):
                     self._done = None  # the maps know nothing of the new interfaces until a write succeeds
                     self._fall_behind()
                 wish = self._wish
@@ -100,8 +100,9 @@ class Forwarding:
     def _fall_behind(self) -> None:
         self.behind_since = self.behind_since or asyncio.get_running_loop().time()
 
-    def _reattached(self) -> bool:
-        """Attach again to interfaces that were made anew; says whether the state must be applied again for them."""
+    def _looked_after(self) -> bool:
+        """Tidy up, and attach again to interfaces made anew; says whether the state must be applied again for them."""
+        self.forwarder.tidy()
         before = self.forwarder.attachments
         return self.forwarder.reattach() != before and self.applied is not None
 

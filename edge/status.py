@@ -14,13 +14,15 @@ from edge.maglev import LookupTable, imbalance
 from edge.node import Node
 
 SCHEMA_VERSION = 1
+_MOST_HIT = 10  # prefixes of the block list
 
 
 @dataclass(frozen=True, slots=True)
 class ForwarderView:
     """The forwarder as status shows it. `modes` maps interface -> native, generic or why it is not attached.
 
-    `findings` says of each backend's address how it is reached, or why it is not yet.
+    `findings` says of each backend's address how it is reached, or why it is not yet. `hits` are packets by the number
+    of a prefix in the block list `blocked`.
     """
 
     modes: Mapping[str, str]
@@ -30,6 +32,7 @@ class ForwarderView:
     counters: Counters
     findings: Mapping[IpAddress, Finding] = field(default_factory=dict)
     blocked: BlockList | None = None
+    hits: Mapping[int, int] = field(default_factory=dict)
 
 
 def facts(
@@ -49,7 +52,7 @@ def facts(
             "current": forwarder.current,
             "fault": node.fault,
             "waiting": _waiting(node, forwarder.findings),
-            "block_list": _block_list(forwarder.blocked),
+            "block_list": _block_list(forwarder.blocked, forwarder.hits),
             **_counters(forwarder.counters),
         },
         "announcer": {
@@ -91,10 +94,19 @@ def _wanted(sent: PrefixStatus) -> Stance:
     return Stance.DEPREFERRED if sent.wanted.communities else Stance.ANNOUNCED
 
 
-def _block_list(blocked: BlockList | None) -> dict[str, Any] | None:
+def _block_list(blocked: BlockList | None, hits: Mapping[int, int]) -> dict[str, Any] | None:
     if blocked is None:
         return None
-    return {"prefixes": blocked.count4 + blocked.count6, "dry_run": blocked.dry_run, "digest": blocked.digest}
+    count = blocked.count4 + blocked.count6
+    met = {number: packets for number, packets in hits.items() if number < count}  # others are of a list before it
+    most = sorted(met, key=lambda number: (-met[number], number))[:_MOST_HIT]
+    return {
+        "prefixes": count,
+        "dry_run": blocked.dry_run,
+        "digest": blocked.digest,
+        "hits": sum(met.values()),
+        "most_hit": {str(blocked.prefix(number)): met[number] for number in most},
+    }
 
 
 def _waiting(node: Node, findings: Mapping[IpAddress, Finding]) -> dict[str, str]:

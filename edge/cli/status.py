@@ -46,7 +46,9 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         f"  rx {forwarder['rx']} = tx {forwarder['tx']} + passed {forwarder['passed']} + drops {forwarder['drops']}"
     )
     if listed := forwarder["block_list"]:
-        lines.append(f"  block list: {listed['prefixes']} prefixes" + (", dry run" if listed["dry_run"] else ""))
+        dry_run = ", dry run" if listed["dry_run"] else ""
+        lines.append(f"  block list: {listed['prefixes']} prefixes{dry_run}, {listed['hits']} packet(s) met it")
+        lines += [f"    {prefix} {packets}" for prefix, packets in list(listed["most_hit"].items())[:3]]
     lines += [f"  {name} waits for a next hop: {reason}" for name, reason in forwarder["waiting"].items()]
     lines.append(f"announcer: {facts['announcer']['phase']}")
     for peer in facts["announcer"]["peers"]:

@@ -4,7 +4,9 @@ Synchronous: a swap waits for an RCU grace period (6-16 ms for each table that c
 `apply` in a thread. All methods may be called from any thread.
 """
 
+import struct
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +21,10 @@ from edge.datapath.encode import encode_directory
 from edge.datapath.model import DEFAULT_TABLE_SIZE, Counted, Counters, ForwarderState
 from edge.datapath.pinned import AUTO, Attachment, Blueprint, Loaded, PinnedProgram
 from edge.datapath.tables import PoolBanks, write_directory
+from edge.datapath.trace import NOBODY, lease_end
 
 OBJECTS = Path(bpf.__file__).parent
+_FIRST = struct.pack("=I", 0)
 # Counters go on over a restart, and so does a capture, which holds the last two.
 _KEPT = frozenset({abi.TOTALS, abi.SERVICE_COUNT, abi.BACKEND_COUNT, abi.TRACE_CONTROL, abi.TRACE_EVENTS})
 
@@ -176,6 +180,14 @@ class Forwarder:
         """
         with self._reading:
             return run_once(self._pinned.trial(), frame, ifindex)
+
+    def tidy(self) -> None:
+        """Forget a capture whose process died, so that the program need not read the clock for it; call it at times."""
+        with self._reading:
+            control = self._maps[abi.TRACE_CONTROL]
+            ended = lease_end(control.lookup(_FIRST))
+            if 0 < ended < time.monotonic_ns():
+                control.update(_FIRST, NOBODY)
 
     def reattach(self) -> tuple[Attachment, ...]:
         """Attach again to interfaces that were deleted and made anew; call `apply` afterwards for their MACs."""

@@ -23,6 +23,8 @@ from edge.datapath.bpf_map import BpfMap
 from edge.datapath.encode import EncodeError, encode_pool
 from edge.datapath.forwarder import Forwarder
 from edge.datapath.model import Backend, Counted, Encap, ForwarderState, NextHop, Pool, Protocol, Service
+from edge.datapath.trace import NOBODY, Wanted
+from edge.datapath.tracing import Tracer
 from edge.datapath.xdp import Mode
 from tests.datapath import frames, kernel
 from tests.datapath.conftest import Pair
@@ -353,6 +355,39 @@ def test_threads_may_apply_count_and_run_at_the_same_time(world: World) -> None:
         for thread in threads:
             thread.join()
     assert failures == []
+
+
+def test_a_capture_goes_on_over_a_restart_of_its_node(world: World) -> None:
+    with world.open() as first:
+        first.apply(world.state(pool(1), pool(3)))
+        with Tracer(world.pin_dir) as tracer, world.traffic() as flow:
+            tracer.start(Wanted(verdicts=frozenset({Verdict.TX})))
+            flow.more(20)
+            assert shown(tracer) == {"10.9.0.1"}
+            first.close()
+            with world.open() as successor:
+                successor.apply(world.state(pool(2), pool(3)))
+                flow.more(20)
+                shown(tracer)
+                flow.more(20)
+                assert shown(tracer) == {"10.9.0.2"}
+
+
+def shown(tracer: Tracer) -> set[str]:
+    """The backends of all packets since the last look."""
+    return {str(IPv4Address(event.frame[30:34])) for event in tracer.poll(0.5)}
+
+
+def test_a_capture_that_died_is_forgotten_by_its_node(world: World) -> None:
+    with world.open() as forwarder:
+        control = forwarder._maps[abi.TRACE_CONTROL]
+        running, dead = (Wanted().control(time.monotonic_ns() + more) for more in (10**10, -1))
+        control.update(bytes(4), running)
+        forwarder.tidy()
+        assert control.lookup(bytes(4)) == running
+        control.update(bytes(4), dead)
+        forwarder.tidy()
+        assert control.lookup(bytes(4)) == NOBODY
 
 
 def test_detach_leaves_neither_program_nor_pin_nor_descriptor(world: World) -> None:

@@ -29,6 +29,7 @@ class FakeForwarder(Forwarder):
         self.states: list[ForwarderState] = []
         self.blocked: list[BlockList | None] = []
         self.refusals: list[Exception] = []
+        self.tidied = 0
         self.deaf = False  # says yes and goes on with the former state
         self.gate = threading.Event()  # a write waits for it
         self.gate.set()
@@ -57,6 +58,12 @@ class FakeForwarder(Forwarder):
     def block(self, wanted: BlockList | None) -> bool:
         self.blocked.append(wanted)
         return True
+
+    def block_hits(self) -> Mapping[int, int]:
+        return {0: 3}
+
+    def tidy(self) -> None:
+        self.tidied += 1
 
     def counters(self) -> Counters:
         return Counters(rx=7, tx=5, passed=1, drops={"martian": 1, "no_service": 0}, notes={"echo": 0})

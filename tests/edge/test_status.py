@@ -144,9 +144,23 @@ def test_backends_without_a_next_hop_are_named_with_the_reason() -> None:
 def test_the_block_list_in_force_is_shown(dry_run: bool) -> None:
     listed = parse(["192.0.2.0/24", "2001:db8::/32"], "b.txt", dry_run=dry_run)
     found = facts(serving(), replace(view(), blocked=listed), speaker(), [], 50.0)
-    shown = {"prefixes": 2, "dry_run": dry_run, "digest": listed.digest}
+    shown = {"prefixes": 2, "dry_run": dry_run, "digest": listed.digest, "hits": 0, "most_hit": {}}
     assert found["forwarder"]["block_list"] == shown
     assert facts(serving(), view(), speaker(), [], 50.0)["forwarder"]["block_list"] is None
+
+
+def test_the_prefixes_that_met_most_packets_are_shown_first_and_ten_of_them() -> None:
+    listed = parse([f"192.0.2.{n}" for n in range(20)], "b.txt")
+    hits = {n: 100 + n // 2 for n in range(19)} | {20: 5000}
+    found = facts(serving(), replace(view(), blocked=listed, hits=hits), speaker(), [], 50.0)
+    shown = found["forwarder"]["block_list"]
+    assert list(shown["most_hit"].items())[:3] == [
+        ("192.0.2.18/32", 109),
+        ("192.0.2.16/32", 108),
+        ("192.0.2.17/32", 108),
+    ]
+    assert len(shown["most_hit"]) == 10
+    assert shown["hits"] == sum(100 + n // 2 for n in range(19))
 
 
 def test_a_node_that_has_seen_nothing_yet_has_facts_too() -> None:

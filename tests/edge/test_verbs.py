@@ -284,6 +284,8 @@ def test_why_knows_the_block_list_that_is_in_force(tmp_path: Path) -> None:
         assert (await served.ask("why", **FLOW))["oracle"]["reason"] == "none"
         served.blocked = parse(["198.51.100.0/24"], "b.txt")
         served.forwarder.blocked.append(served.blocked)
+        facts = await served.ask("status")
+        assert facts["forwarder"]["block_list"]["most_hit"] == {"198.51.100.0/24": 3}
         answer = await served.ask("why", **FLOW)
         assert (answer["agree"], answer["oracle"]["reason"]) == (True, "blocked")
 
