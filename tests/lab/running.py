@@ -50,6 +50,14 @@ class RunningLab:
         assert last is not None, "no route changed"
         return last.time - since
 
+    def await_backends(self, edge: str, within: float = 15.0) -> None:
+        """Return once the edge serves and all its backends are in its tables: one that joins later moves flows."""
+        self.fairhop(edge, "status", "--wait")
+        deadline = time.monotonic() + within
+        while any(pool["healthy"] < len(pool["backends"]) for pool in self.facts(edge, "status")["pools"]):
+            assert time.monotonic() < deadline, self.fairhop(edge, "status")
+            time.sleep(0.1)
+
     def undrain(self, *nodes: str) -> None:
         """Bring drained nodes back and wait for every router."""
         for node in nodes:
@@ -71,9 +79,10 @@ def running_lab(name: str) -> Iterator[RunningLab]:
         netns = {router: runtime.netns(router) for router in convergence.routers(plan)}
         with RouteWatch(netns, convergence.vip_prefixes(plan)) as watch:
             watch.wait_for(convergence.expected(plan, EDGES), 30.0)
+            running = RunningLab(runtime, topology, plan, watch)
             for edge in plan.having(Role.EDGE):
-                runtime.exec(edge.name, ["fairhop", "status", "--wait"])
-            yield RunningLab(runtime, topology, plan, watch)
+                running.await_backends(edge.name)
+            yield running
 
 
 def until(moment: float) -> None:
