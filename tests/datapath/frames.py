@@ -144,6 +144,11 @@ def patched(frame: bytes, at: int, new: bytes, *, fix: bool = True) -> bytes:
     return with_checksum(changed) if fix else changed
 
 
+def each(frame: bytes, at: int) -> list[bytes]:
+    """The frame with every value of the octet at `at` behind its Ethernet header."""
+    return [patched(frame, at, bytes((value,))) for value in range(256)]
+
+
 def with_checksum(frame: bytes) -> bytes:
     """Set the IPv4 header checksum right, as far as the header is there."""
     length = (frame[ETHERNET] & 15) * 4

@@ -8,6 +8,7 @@ from tests.datapath.expect import Drop, Enc, Pass, TooBig, notes
 from tests.datapath.frames import (
     IPV6,
     cut,
+    each,
     echo,
     ether,
     icmp6,
@@ -239,7 +240,7 @@ TRANSPORT = [
         lambda: [tcp6(dataofs=n) for n in (0, 4, 6, 15)],
         Drop(Reason.L4),
     ),
-    Row("T03", "all 256 flag combinations", lambda: [tcp6(flags=f) for f in range(256)], Enc(w.WEB6)),
+    Row("T03", "all 256 flag combinations", lambda: each(tcp6(), 53), Enc(w.WEB6)),
     Row(
         "T04",
         "port 0",
