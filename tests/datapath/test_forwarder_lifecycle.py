@@ -115,6 +115,10 @@ class Flow(kernel.Stream):
 
 @pytest.fixture
 def world(pair: Pair, pins: Path) -> World:
+    return world_of(pair, pins)
+
+
+def world_of(pair: Pair, pins: Path) -> World:
     need_programs()
     with pair.router.inside():
         far = xdp.mac_address("r0")
