@@ -21,6 +21,7 @@ _MOST_HIT = 10  # prefixes of the block list
 class ForwarderView:
     """The forwarder as status shows it. `modes` maps interface -> native, generic or why it is not attached.
 
+    `remarks` says why an interface is generic where native was tried.
     `findings` says of each backend's address how it is reached, or why it is not yet. `hits` are packets by the number
     of a prefix in the block list `blocked`.
     """
@@ -33,6 +34,7 @@ class ForwarderView:
     findings: Mapping[IpAddress, Finding] = field(default_factory=dict)
     blocked: BlockList | None = None
     hits: Mapping[int, int] = field(default_factory=dict)
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
 
 def facts(
@@ -48,6 +50,7 @@ def facts(
         "pools": [_pool(node, name, forwarder, now) for name in node.config.pools],
         "forwarder": {
             "modes": dict(forwarder.modes),
+            "remarks": dict(forwarder.remarks),
             "generation": forwarder.generation,
             "current": forwarder.current,
             "fault": node.fault,

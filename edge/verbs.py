@@ -92,6 +92,7 @@ class Verbs:
             counters=await asyncio.to_thread(forwarding.forwarder.counters),
             findings=daemon.findings,
             blocked=daemon.blocked,
+            remarks={a.interface: a.remark for a in forwarding.forwarder.attachments if a.mode and a.remark},
             hits=await asyncio.to_thread(forwarding.forwarder.block_hits) if daemon.blocked else {},
         )
         return status.facts(daemon.node, forwarder, daemon.speaker.state(), daemon.events.last, time.monotonic())

@@ -45,6 +45,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     lines.append(
         f"  rx {forwarder['rx']} = tx {forwarder['tx']} + passed {forwarder['passed']} + drops {forwarder['drops']}"
     )
+    lines += [f"  {interface}: {remark}" for interface, remark in forwarder["remarks"].items()]
     if listed := forwarder["block_list"]:
         dry_run = ", dry run" if listed["dry_run"] else ""
         lines.append(f"  block list: {listed['prefixes']} prefixes{dry_run}, {listed['hits']} packet(s) met it")

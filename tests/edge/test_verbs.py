@@ -1,6 +1,7 @@
 """The verbs: what is answered, what is refused with which exit code, and that a refusal changes nothing."""
 
 import asyncio
+import dataclasses
 import io
 import json
 import time
@@ -25,7 +26,7 @@ from edge.intent_store import IntentStore
 from edge.node import Node
 from edge.strictyaml import ConfigError, Problem
 from edge.verbs import Verbs
-from tests.edge.fakes import FakeForwarder, hops, speaker, until
+from tests.edge.fakes import LOOPBACK, FakeForwarder, hops, speaker, until
 from tests.edge.test_config import GOOD
 from tests.edge.test_node import BAD, OK
 from tests.edge.test_plan import THREE, config
@@ -104,9 +105,23 @@ def test_status_tells_the_verdict_the_modes_and_the_table_in_force(tmp_path: Pat
         facts = await served.ask("status")
         assert (facts["node"], facts["verdict"]) == ("a-e1", "SERVING")
         assert facts["forwarder"]["modes"] == {"lo": "generic"}
+        assert facts["forwarder"]["remarks"] == {}
         assert (facts["forwarder"]["generation"], facts["forwarder"]["current"]) == (1, True)
         assert sum(backend["slots"] for backend in facts["pools"][0]["backends"]) == 101
         json.dumps(facts)
+
+    serve(tmp_path, talk)
+
+
+def test_status_says_why_an_interface_is_generic(tmp_path: Path) -> None:
+    refused = "cannot attach XDP to lo in native mode: Operation not supported"
+
+    async def talk(served: Served) -> None:
+        served.forwarder.found = (dataclasses.replace(LOOPBACK, remark=refused),)
+        await asyncio.to_thread(served.forwarder.reattach)
+        facts = await served.ask("status")
+        assert facts["forwarder"]["modes"] == {"lo": "generic"}
+        assert facts["forwarder"]["remarks"] == {"lo": refused}
 
     serve(tmp_path, talk)
 
