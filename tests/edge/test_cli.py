@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from edge.cli.reload import reload
 from edge.cli.run import run
 from edge.cli.status import status
 from edge.cli.why import why
+from edge.datapath.blocklist import parse
 from edge.datapath.bpf_error import BpfError, Step
 from edge.intent import Drain, Intent
 from edge.status import facts
@@ -49,6 +51,7 @@ class FakeDaemon:
         self.polls = 2
         self.refusal: RefusedError | None = None
         self.agree: bool | None = True
+        self.view = view()
 
     def ask(self, path: str, verb: str, **arguments: Any) -> Answer:
         self.asked.append({"verb": verb} | arguments)
@@ -66,7 +69,7 @@ class FakeDaemon:
         self.polls -= 1
         route = None if self.node.intent.node else Route(VIP)
         done = PrefixStatus(route, route, route if self.polls < 0 else Route(VIP, med=5), 0)
-        found = facts(self.node, view(), speaker(done), [], 50.0)
+        found = facts(self.node, self.view, speaker(done), [], 50.0)
         found["forwarder"]["current"] = self.polls < 0
         return found
 
@@ -179,6 +182,15 @@ def test_status_marks_what_is_asked_and_not_yet_acked(daemon: FakeDaemon) -> Non
 def test_status_names_backends_that_wait_for_a_next_hop(daemon: FakeDaemon) -> None:
     lines = call(status).stdout.splitlines()
     assert "  b1 waits for a next hop: no MAC address known for any of its gateways" in lines
+
+
+def test_status_names_what_is_blocked_and_why_an_interface_is_generic(daemon: FakeDaemon) -> None:
+    listed = parse(["192.0.2.0/24", "198.51.100.0/24"], "b.txt", dry_run=True)
+    daemon.view = replace(view(), blocked=listed, hits={1: 7}, remarks={"eth1": "cannot attach"})
+    lines = call(status).stdout.splitlines()
+    assert "  eth1: cannot attach" in lines
+    at = lines.index("  block list: 2 prefixes, dry run, 7 packet(s) met it")
+    assert lines[at + 1] == "    198.51.100.0/24 7"
 
 
 def test_status_that_waits_in_vain_ends_with_4(daemon: FakeDaemon) -> None:
