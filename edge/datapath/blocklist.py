@@ -6,6 +6,7 @@ A million prefixes must be read in seconds and held in few bytes, so nothing her
 
 import hashlib
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,13 +59,23 @@ class BlockList:
         return IPv6Network((address, length))
 
     def index(self, address: IpAddress) -> int | None:
-        """The number of the longest prefix that holds an address; None when none does."""
+        """The number of the longest prefix that holds an address; None when none does. Searches the keys themselves."""
+        four = address.version == 4
+        keys, layout, first = (
+            (self.keys4, abi.BLOCK_KEY4_FORMAT, 0) if four else (self.keys6, abi.BLOCK_KEY6_FORMAT, self.count4)
+        )
+        places = range(len(keys) // layout.size)
+
+        def value(place: int) -> int:
+            length, packed = layout.unpack_from(keys, place * layout.size)
+            return int.from_bytes(packed, "big") << 8 | int(length)
+
         bits, number = address.max_prefixlen, int(address)
-        numbers, lengths = self._numbers4 if address.version == 4 else self._numbers6
-        for length in lengths:
-            found = numbers.get((number >> (bits - length) << (bits - length)) << 8 | length)
-            if found is not None:
-                return found
+        for length in self._lengths4 if four else self._lengths6:
+            wanted = (number >> (bits - length) << (bits - length)) << 8 | length
+            place = bisect_left(places, wanted, key=value)
+            if place < len(places) and value(place) == wanted:
+                return first + place
         return None
 
     def lookup(self, address: IpAddress) -> bool | None:
@@ -72,12 +83,12 @@ class BlockList:
         return None if self.index(address) is None else self.dry_run
 
     @cached_property
-    def _numbers4(self) -> tuple[dict[int, int], list[int]]:
-        return _numbers(abi.BLOCK_KEY4_FORMAT.iter_unpack(self.keys4), 0)
+    def _lengths4(self) -> list[int]:
+        return sorted(set(self.keys4[:: abi.BLOCK_KEY4_FORMAT.size]), reverse=True)  # the first octet of each key
 
     @cached_property
-    def _numbers6(self) -> tuple[dict[int, int], list[int]]:
-        return _numbers(abi.BLOCK_KEY6_FORMAT.iter_unpack(self.keys6), self.count4)
+    def _lengths6(self) -> list[int]:
+        return sorted(set(self.keys6[:: abi.BLOCK_KEY6_FORMAT.size]), reverse=True)
 
 
 def parse(lines: Iterable[str], name: str, *, dry_run: bool = False) -> BlockList:
@@ -172,11 +183,3 @@ def _joined(keys: Iterator[bytes]) -> bytes:
     for key in keys:
         whole += key
     return bytes(whole)
-
-
-def _numbers(keys: Iterable[tuple[int, bytes]], first: int) -> tuple[dict[int, int], list[int]]:
-    """Address and length of each key -> its number, and the lengths there are, the longest first."""
-    found = {
-        int.from_bytes(address, "big") << 8 | length: number for number, (length, address) in enumerate(keys, first)
-    }
-    return found, sorted({key & 0xFF for key in found}, reverse=True)
