@@ -25,6 +25,7 @@ from edge.config import Config
 from edge.control import ControlServer
 from edge.datapath.addresses import is_single, network_of
 from edge.datapath.blocklist import BlockList
+from edge.datapath.bpf_error import BpfError
 from edge.datapath.forwarder import Forwarder
 from edge.datapath.model import IpAddress, IpNetwork, NextHop
 from edge.datapath.neighbours import Neighbours
@@ -299,9 +300,13 @@ def _open_forwarder(config: Config, blocked: BlockList | None) -> Forwarder:
     wanted, listed = config.forwarder, blocked.count4 + blocked.count6 if blocked else 0
     # Hits are counted for as many prefixes as there is room made for now: a list may grow by half until a restart.
     room = max(1, listed + listed // 2)
-    return Forwarder.open(
+    forwarder = Forwarder.open(
         Path(wanted.pin), wanted.interfaces, wanted.mode, config.hashing.table_size, block_entries=room
     )
+    # Before the first tables take the place of an earlier daemon's, whose list is in force until then.
+    with contextlib.suppress(BpfError):  # `Blocking` tells and tries again
+        forwarder.block(blocked)
+    return forwarder
 
 
 def _speaker_config(config: Config) -> exabgp_conf.SpeakerConfig:

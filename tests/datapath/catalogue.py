@@ -22,6 +22,7 @@ _LIMITS = "datapath/test_forward_limits.py::"
 _FUZZ = "datapath/test_forward_fuzz.py::"
 _TRUE = "datapath/test_invariants.py::"
 _PINNED = "datapath/test_pinned.py::"
+_PROOFS = "datapath/test_forwarder_proofs.py::"
 _LIBBPF = "datapath/test_libbpf.py::"
 ELSEWHERE: dict[str, tuple[str, ...]] = {
     "L01": (f"{_MORE}test_l01_a_frame_below_14_bytes_is_refused_by_the_test_run_and_dropped_by_the_oracle",),
@@ -70,14 +71,20 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "X04": (
         f"{_PINNED}test_kill_9_of_the_owner_and_its_successor_lose_no_packet",
         f"{_PINNED}test_replacing_the_program_under_traffic_loses_no_packet",
+        f"{_PROOFS}test_a_program_replaced_a_hundred_times_under_load_loses_and_misroutes_nothing",
     ),
     "X05": (f"{_LIBBPF}test_an_mtu_too_large_for_native_names_the_limit",),
-    "X06": (),
+    "X06": (
+        f"{_PROOFS}test_a_link_whose_peer_sends_on_more_queues_than_it_receives_on_is_refused_with_the_line_that_mends",
+    ),
     "X07": (
         f"{_LIBBPF}test_missing_capabilities_are_named",
         f"{_LIBBPF}test_pins_outside_a_bpffs_name_the_mount_command",
     ),
-    "X08": (f"{_PINNED}test_a_foreign_program_is_never_replaced",),
+    "X08": (
+        f"{_PINNED}test_a_foreign_program_is_never_replaced",
+        f"{_PROOFS}test_each_refusal_says_what_is_wrong_and_what_to_do",
+    ),
     "X09": (f"{_PINNED}test_an_interface_deleted_and_made_anew_is_attached_again",),
     "P1": (
         f"{_TRUE}test_p1_a_packet_has_one_verdict_and_one_count",
@@ -91,15 +98,20 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     ),
     "P7": (f"{_TRUE}test_p7_no_error_about_errors_fragments_broadcasts_and_martians",),
     "P8": (f"{_FUZZ}test_h01_p1_p8_e15_program_and_oracle_agree_on_mutants",),
-    "P9": (f"{_TRUE}test_p9_no_program_aborts",),
-    "P10": (f"{_MORE}test_p10_a_reader_meets_one_generation_or_the_next_whole",),
+    "P9": (
+        f"{_TRUE}test_p9_no_program_aborts",
+        f"{_PROOFS}test_a_thousand_swaps_of_tables_show_every_packet_one_generation",
+    ),
+    "P10": (
+        f"{_MORE}test_p10_a_reader_meets_one_generation_or_the_next_whole",
+        f"{_PROOFS}test_a_thousand_swaps_of_tables_show_every_packet_one_generation",
+    ),
 }
 OPEN = {
     "I11": "an error about another site's flow goes to the local owner of its slot: only the history of slots tells",
     "B21": "the network's filter at the rack drops tunnels from outside; to a backend a forged edge is an edge",
     "H07": "GTSM and MD5 of the BGP sessions are the routing suite's configuration, no matter of a VIP",
     "H08": "public malformed captures are not in the tree; structure-aware mutants take their place (make hunt)",
-    "X06": "the kernel refuses fewer receive queues than the peer has for transmission, in its own words",
 }
 # Rows of these hold the verdict of each packet, and not what the rest of the line asks for.
 PARTLY = {

@@ -249,6 +249,21 @@ def test_each_refusal_says_what_is_wrong_and_what_to_do(world: World, tiny_objec
     assert not world.pin_dir.exists()
 
 
+def test_a_link_whose_peer_sends_on_more_queues_than_it_receives_on_is_refused_with_the_line_that_mends(
+    world: World,
+) -> None:
+    edge, router = world.pair.edge, world.pair.router
+    one, four = ("numtxqueues", "1", "numrxqueues", "1"), ("numtxqueues", "4", "numrxqueues", "4")
+    edge.ip("link", "add", "e1", *one, "type", "veth", "peer", "name", "r1", *four, "netns", router.name)
+    with (
+        edge.inside(),
+        pytest.raises(BpfError) as caught,
+        Forwarder.open(world.pin_dir, ["e1"], Mode.NATIVE, TABLE_SIZE),
+    ):
+        pass
+    assert "sends on more queues than this end receives on: `ethtool -L IFACE rx N`" in str(caught.value)
+
+
 def test_a_process_without_capabilities_is_told_which_it_lacks(world: World) -> None:
     fairhop = Path(sys.executable).with_name("fairhop")
     docs = Path(__file__).parents[2] / "docs" / "fairhop.yaml"

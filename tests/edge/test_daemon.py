@@ -18,6 +18,7 @@ from edge import daemon as module
 from edge.config import Check
 from edge.daemon import Daemon, Places
 from edge.datapath.addresses import network_of
+from edge.datapath.blocklist import parse
 from edge.datapath.bpf_error import BpfError, Step
 from edge.datapath.model import IpAddress, NextHop
 from edge.datapath.neighbours import Neighbours
@@ -390,3 +391,25 @@ def test_an_error_of_ours_in_the_forwarding_ends_the_daemon(run: Run) -> None:
 
     with pytest.raises(KeyError, match="a fault of ours"):
         run(talk)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_the_block_list_is_there_before_the_first_tables_replace_those_of_an_earlier_daemon(
+    monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    opened, listed = FakeForwarder(), parse(["192.0.2.0/24", "198.51.100.0/24"], "b.txt")
+    rooms = list[object]()
+
+    def open_it(*_: object, block_entries: int) -> FakeForwarder:
+        rooms.append(block_entries)
+        return opened
+
+    def refuse(wanted: object) -> bool:
+        raise BpfError(Step.MAP, "fill the list", 12)
+
+    monkeypatch.setattr("edge.daemon.Forwarder.open", open_it)
+    if refused:
+        monkeypatch.setattr(opened, "block", refuse)
+    assert module._open_forwarder(config.load(TEXT, "f.yaml"), listed) is opened
+    assert rooms == [3], "room for half as many more"
+    assert opened.blocked == ([] if refused else [listed])
