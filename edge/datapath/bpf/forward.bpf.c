@@ -41,9 +41,9 @@ static __always_inline int deny(const struct forward_directory *dir, __u32 vip, 
 
 static __always_inline int is_from_unicast(const struct ethhdr *eth)
 {
-	__u64 source = *(const __u64 *)eth->h_source << 16; /* little-endian: the ethertype goes */
+	const __u16 *source = (const void *)eth->h_source;
 
-	return source && !(source & 1 << 16);
+	return !(eth->h_source[0] & 1) && (source[0] | source[1] | source[2]);
 }
 
 /* Whether this frame is one that a neighbour sent to this interface. */
@@ -67,7 +67,7 @@ static __always_inline int forward4(struct xdp_md *ctx, struct totals *t, const 
 	if ((void *)ports + READABLE > end || *(__u8 *)ip != 0x45 || ip->frag_off & bpf_htons(FRAGMENT_BITS))
 		return EXAMINE;
 	protocol = ip->protocol;
-	found = look_up_exact4(dir, *(__u64 *)&ip->daddr, protocol);
+	found = look_up_exact4(dir, ip->daddr, ports->destination, protocol);
 	if (!found.found) {
 		__u32 vip = know4(dir, ip->daddr);
 

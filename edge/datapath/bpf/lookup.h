@@ -159,13 +159,12 @@ static __always_inline __u32 service_key(__u32 vip, __u32 udp, __be16 port)
 	return (vip & VIP_INDEX_MASK) << 17 | udp << 16 | bpf_ntohs(port);
 }
 
-#define KEEP_ADDRESS_AND_PORT 0xffff0000ffffffff
-
-/* `words` is what stands in the packet from the destination address on: address, source port, destination port. */
-static __always_inline struct found_service look_up_exact4(const struct forward_directory *dir, __u64 words, __u8 protocol)
+static __always_inline struct found_service look_up_exact4(const struct forward_directory *dir, __be32 address,
+							   __be16 port, __u8 protocol)
 {
 	const struct exact4_table *table = &dir->exact4;
-	__u64 key = (words & KEEP_ADDRESS_AND_PORT) | (__u64)protocol << 32;
+	/* three loads: one of eight bytes that covers them, and a mask, took 2 ns longer */
+	__u64 key = address | (__u64)protocol << 32 | (__u64)port << 48;
 	__u64 slot = perfect_slot(&dir->hashes.exact4, table->multipliers, SERVICE_BUCKETS - 1, key);
 	const struct exact4 *at = &table->slots[slot & (SERVICE_SLOTS - 1)];
 
