@@ -119,6 +119,7 @@ def capture(**told: Any) -> None:
                 show.packet(event)
                 if show.shown == options.count:
                     break
+            show.flush()
     except BusyError as error:
         fail(str(error), REFUSED)
     except BpfError as error:
@@ -148,10 +149,10 @@ class _Show:
         self.shown = 0
         self._names, self._file, self._as_json = names, file, options.as_json
         self._quiet = options.quiet or options.target == "-"
-        self._interfaces: dict[int, str] = {}
+        self._interfaces = dict(socket.if_nameindex())
         self._offset = time.time_ns() - time.monotonic_ns()  # the program's clock knows no dates
         self._writer = Writer("fairhop capture")
-        file.write(self._writer.header())
+        file.write(self._writer.header(self._interfaces.values()))
 
     def packet(self, event: Event) -> None:
         """Show one packet."""

@@ -4,6 +4,7 @@ A packet carries what it met: a comment for people, and the XDP action as progra
 """
 
 import struct
+from collections.abc import Iterable
 
 from edge.datapath.abi import Verdict
 
@@ -26,10 +27,11 @@ class Writer:
         self._application = application
         self._interfaces: dict[str, int] = {}
 
-    def header(self) -> bytes:
-        """The block that begins the file."""
+    def header(self, interfaces: Iterable[str] = ()) -> bytes:
+        """What begins the file, with interfaces that are known already: tcpdump takes no file without one."""
         fixed = struct.pack("<I2Hq", _BYTE_ORDER, *_VERSION, _LENGTH_UNKNOWN)
-        return _block(_SECTION, fixed + _options((_APPLICATION, self._application.encode())))
+        section = _block(_SECTION, fixed + _options((_APPLICATION, self._application.encode())))
+        return section + b"".join(map(self._declare, interfaces))
 
     def packet(self, interface: str, time: int, frame: bytes, length: int, verdict: Verdict, comment: str) -> bytes:
         """A packet, and before the first one of an interface, that interface.

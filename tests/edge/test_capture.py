@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -137,13 +138,17 @@ def capturing(pins: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
     command = [str(FAIRHOP), "capture", "--pin", str(pins), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            deadline = time.monotonic() + 20
-            while not asked(pins):
-                assert process.poll() is None and time.monotonic() < deadline, process.stderr and process.stderr.read()
-                time.sleep(0.01)
+            await_asked(process, pins)
             yield process
         finally:
             process.kill()
+
+
+def await_asked(process: "subprocess.Popen[str]", pins: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not asked(pins):
+        assert process.poll() is None and time.monotonic() < deadline, process.stderr and process.stderr.read()
+        time.sleep(0.01)
 
 
 def asked(pins: Path) -> bool:
@@ -211,6 +216,31 @@ def test_a_file_on_standard_output_has_nothing_else_in_it(loaded: LoadedForwarde
     with PcapNgReader(io.BytesIO(out)) as reader:
         assert [bytes(packet) for packet in reader.read_all()] == [frames.tcp(dport=81)]
     assert b"203.0.113.10" not in out
+
+
+@pytest.mark.kernel
+def test_a_file_without_packets_is_one_too_and_the_count_is_said_last(
+    loaded: LoadedForwarder, pins: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "empty.pcapng"
+    command = [str(FAIRHOP), "capture", "--pin", str(pins)]
+    done = subprocess.run(
+        [*command, "--seconds", "0.2", "--write", str(file)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "0 packet(s)\n")
+    with PcapNgReader(str(file)) as reader:
+        assert reader.read_all().res == []
+    if shutil.which("tcpdump"):
+        subprocess.run(["tcpdump", "-r", file], capture_output=True, check=True)
+    assert b"lo\0\0" in file.read_bytes()
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(
+        [*command, "--count", "1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=buffered
+    ) as process:
+        await_asked(process, pins)
+        loaded.run(frames.tcp())
+        assert process.communicate(timeout=20)[0].splitlines()[1:] == ["1 packet(s)"]
 
 
 @pytest.mark.kernel
