@@ -43,8 +43,8 @@ lint: $(STAMP) ## ruff and mypy; warnings are errors
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: bpf ## the tests that start no program and need no privilege: under 20 s
-	$(PYTEST) -q -m "not process and not kernel and not lab and not containerlab"
+unit: bpf ## the tests that start no program and need no privilege: about 20 s on two cores
+	$(PYTEST) -q -n 2 -m "not process and not kernel and not lab and not containerlab"
 
 test: bpf lint ## everything; the containerlab tier is skipped by name without Docker or Go
 	requirements/install-apt lab test

@@ -1,6 +1,7 @@
 """The two rules of the tree: who may import whom, and that a core does no I/O and reads no clock."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ CORES = [f"{package}/{name}.py" for package, names in CORES_BY_PACKAGE.items() f
 PACKAGES = {package.replace("/", ".") for package in CORES_BY_PACKAGE}  # their __init__ holds a docstring only
 
 
-def imported(path: Path) -> set[str]:
+@functools.cache
+def imported(path: Path) -> frozenset[str]:
     """The modules a file names in its imports, anywhere in it."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -42,7 +44,7 @@ def imported(path: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return names
+    return frozenset(names)
 
 
 def modules(layer: str) -> list[Path]:
