@@ -146,5 +146,5 @@ def need_programs() -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON) to load BPF programs")
     if build.stale() and not any(map(shutil.which, build.CLANGS)):
-        pytest.skip("needs compiled BPF objects, and no clang is installed to make them: apt-get install clang-14")
+        pytest.skip("needs compiled BPF objects, and no clang is installed to make them: apt-get install clang-19")
     build.build()
