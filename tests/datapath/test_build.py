@@ -82,5 +82,6 @@ def test_the_native_library_is_the_same_from_two_directories_and_needs_no_other(
 def test_without_a_compiler_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = copy_sources(tmp_path / "a")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(build.BuildError, match=r"none of clang-19, .* is installed; on Debian: apt-get install clang-19"):
+    words = r"none of clang-19, .* is installed; on Debian: apt-get install clang-19"
+    with pytest.raises(build.BuildError, match=words):
         build.build(directory)
