@@ -93,6 +93,46 @@ def test_steady_traffic_is_answered_and_nothing_fails(netns: Path, server: Fickl
 
 
 @needs_root
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("reset", Reason.RESET),
+        ("eof", Reason.EOF),
+        ("stall", Reason.TIMEOUT),
+        ("other", Reason.OTHER_BACKEND),
+        ("wrong", Reason.WRONG_ANSWER),
+        ("endless", Reason.WRONG_ANSWER),
+    ],
+)
+def test_each_way_to_break_a_connection_is_counted_once(netns: Path, server: Fickle, how: str, reason: Reason) -> None:
+    with start(netns, Plan(SOURCE, connections=connections())) as load:
+        load.wait_ready(5)
+        before = time.monotonic()
+        load.mark("start")
+        server.spoil(how, 3)
+        facts = until(load, lambda f: f.broken_connections >= 3 and f.opened >= 3 and len(f.flows_per_backend) == 1)
+        time.sleep(2 * INTERVAL)
+        facts = facts.then(load.mark("after"))
+    assert facts.broken == {reason: 3}
+    assert (facts.opened, facts.established, facts.flows_per_backend) == (3, COUNT, {NAME: COUNT})
+    assert [(f.kind, f.reason, f.backend) for f in facts.failures] == [(Kind.CONNECTION, reason, NAME)] * 3
+    assert all(before < failure.time < time.monotonic() for failure in facts.failures)
+    if how == "stall":
+        assert TIMEOUT <= facts.longest_gap < 2 * TIMEOUT
+
+
+@needs_root
+def test_an_answer_in_pieces_breaks_nothing(netns: Path, server: Fickle) -> None:
+    with start(netns, Plan(SOURCE, connections=connections())) as load:
+        load.wait_ready(5)
+        load.mark("start")
+        server.spoil("split", 5)
+        facts = until(load, lambda f: f.answers > COUNT)
+    assert (facts.broken, facts.opened) == ({}, 0)
+    assert facts.longest_gap >= 0.02
+
+
+@needs_root
 def test_traffic_over_ipv6_is_recorded_alike(netns: Path) -> None:
     plan = Plan(SOURCE6, requests(f"[{SERVER6}]"), connections(f"[{SERVER6}]:7000"))
     with Fickle(netns, SERVER6) as fickle, start(netns, plan) as load:
