@@ -1,7 +1,7 @@
 """The block list in the kernel: longest-prefix tries that are built beside the live ones and swapped in, and its hits.
 
-A trie of a million prefixes takes seconds to fill and hundreds of megabytes, so it is filled by few calls, and a list
-that is in force already is left alone.
+A trie of a million prefixes takes half a second even when it is filled by few calls, so a list that is in force already
+is left alone.
 """
 
 import struct

@@ -83,7 +83,7 @@ class Forwarder:
         self._directory = b""
         self._state: ForwarderState | None = None
         self._blocks = Blocks(self._maps, pinned.live.inner)
-        # A long block list takes seconds, in which a backend's health must still reach the tables.
+        # A long block list takes half a second, in which a backend's health must still reach the tables.
         self._blocking, self._writing, self._reading = threading.Lock(), threading.Lock(), threading.Lock()
 
     @classmethod

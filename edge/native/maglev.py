@@ -52,5 +52,5 @@ _populate, missing = _find()
 
 
 def build(members: Sequence[Member], size: int) -> LookupTable:
-    """The same as `edge.maglev.build`, in 1.4 ms for 1,000 members and 65,537 slots. May be called from any thread."""
+    """The same as `edge.maglev.build`, in 1.6 ms for 1,000 members and 65,537 slots. May be called from any thread."""
     return maglev.build(members, size, _populate)
