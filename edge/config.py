@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from edge import strictyaml
+from edge.config_announcer import AnnouncerConfig, PeerConfig
 from edge.config_checks import Check, HttpCheck, TcpCheck
 from edge.config_protection import ProtectionConfig
 from edge.config_rules import broken_rules
@@ -16,9 +17,6 @@ from edge.datapath.checks import SMALLEST_MTU
 from edge.datapath.model import DEFAULT_TABLE_SIZE, Encap, HashMode, IpNetwork, Protocol, QuicLb, Vip
 from edge.decode import Model, decode
 from edge.scalars import (
-    Address,
-    Address6,
-    Asn,
     Boolean,
     EitherAddress,
     Integer,
@@ -31,7 +29,10 @@ from edge.scalars import (
 )
 from edge.strictyaml import ConfigError, Problem
 
-__all__ = ["Check", "Config", "HttpCheck", "PoolConfig", "ServiceConfig", "TcpCheck", "changes", "load"]
+__all__ = [
+    "AnnouncerConfig", "Check", "Config", "HttpCheck", "PeerConfig", "PoolConfig", "ServiceConfig", "TcpCheck",
+    "changes", "load",
+]  # fmt: skip
 
 
 class Hashing(Model):
@@ -55,28 +56,6 @@ class ForwarderConfig(Model):
     mode: Literal["auto", "native", "generic"] = "auto"
     mtu: Annotated[Integer, Field(ge=SMALLEST_MTU, le=9216)] = 1500
     infrastructure: tuple[EitherAddress, ...] = ()
-
-
-class PeerConfig(Model):
-    """A router that is told the VIPs, over IPv4. `local_address6` is the next hop that it is given for IPv6 VIPs."""
-
-    name: Name
-    address: Address
-    local_address: Address
-    local_address6: Address6 | None = None
-    asn: Asn
-
-
-class AnnouncerConfig(Model):
-    """ExaBGP's side. A VIP whose `lease` is not renewed is withdrawn; `hold_time` is BGP's, whole seconds."""
-
-    asn: Asn
-    router_id: Address
-    peers: Annotated[tuple[PeerConfig, ...], Field(min_length=1)]
-    hold_time: Annotated[Integer, Field(ge=3, le=65535)] = 9
-    lease: Annotated[Seconds, Field(le=60)] = 2.0
-    user: str = "nobody"
-    run_dir: str = "/run/fairhop/announcer"
 
 
 class DrainConfig(Model):

@@ -13,11 +13,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bgp import exabgp_conf, report
-from bgp.route import GRACEFUL_SHUTDOWN, Prefix, Route
+from bgp import report
+from bgp.route import Prefix, Route
 from bgp.speaker import Speaker
 from edge import config as configuration
 from edge.announce import Decision, Stance
+from edge.attributes import route_for, speaker_config
 from edge.block_file import read_block_list
 from edge.blocking import Blocking
 from edge.checking import Checking
@@ -97,7 +98,7 @@ class Daemon:
             self._blocking.want(blocked)
             stack.push_async_callback(_cancel, asyncio.create_task(self._blocking.run(), name="blocking"))
             self.forwarding = Forwarding(forwarder, self._applied, self._failed)
-            self.speaker = Speaker(_speaker_config(config), Path(config.announcer.run_dir), self._announcer_changed)
+            self.speaker = Speaker(speaker_config(config), Path(config.announcer.run_dir), self._announcer_changed)
             self._checking = Checking(self._probed)
             stack.push_async_callback(self._checking.stop)
             self._neighbours = await stack.enter_async_context(Neighbours(self._next_hops_changed))
@@ -189,7 +190,8 @@ class Daemon:
             echo = frozenset(vip for vip in self.node.config.vips if network_of(vip) in told)
             self.forwarding.want(Wish(self.node.config, self.node.selections(), self._next_hops, echo))
         if self.node.ready or self.node.intent.node or self.node.fault:
-            self._announce({prefix: _route(prefix, decision) for prefix, decision in decisions.items()})
+            announcer = self.node.config.announcer
+            self._announce({prefix: route_for(announcer, prefix, d.stance) for prefix, d in decisions.items()})
             self._notifier.say("READY=1")
         self._consider_leaving(now)
 
@@ -307,26 +309,3 @@ def _open_forwarder(config: Config, blocked: BlockList | None) -> Forwarder:
     with contextlib.suppress(BpfError):  # `Blocking` tells and tries again
         forwarder.block(blocked)
     return forwarder
-
-
-def _speaker_config(config: Config) -> exabgp_conf.SpeakerConfig:
-    announcer = config.announcer
-    peers = (
-        exabgp_conf.PeerConfig(p.name, p.address, p.asn, p.local_address, local_address6=p.local_address6)
-        for p in announcer.peers
-    )
-    return exabgp_conf.SpeakerConfig(
-        announcer.asn,
-        announcer.router_id,
-        tuple(peers),
-        config.prefixes,
-        announcer.hold_time,
-        announcer.lease,
-        announcer.user,
-    )
-
-
-def _route(prefix: IpNetwork, decision: Decision) -> Route | None:
-    if decision.stance is Stance.WITHDRAWN:
-        return None
-    return Route(prefix, communities=(GRACEFUL_SHUTDOWN,) if decision.stance is Stance.DEPREFERRED else ())
