@@ -15,9 +15,9 @@ IMPURE = {
 }  # fmt: skip
 CORES_BY_PACKAGE = {
     "bgp": "exabgp_api exabgp_conf lease relay_core report rib route supervisor wire",
-    "edge": "announce attributes capture config config_addresses config_announcer config_checks "
-    "config_findings config_limits config_protection config_rules decode health intent maglev node offline plan quiet scalars status "
-    "strictyaml why",
+    "edge": "announce attributes capture config config_addresses config_announcer config_checks config_findings "
+    "config_limits config_protection config_rules decode health intent maglev node offline plan quiet "
+    "scalars status strictyaml why",
     "edge/backend": "config",
     "edge/datapath": "abi addresses blocklist checks decap_oracle encode encode_backend encode_tables hashing headers "
     "model netlink next_hop oracle oracle_addresses oracle_choice oracle_icmp oracle_icmp6 oracle_messages "
