@@ -2,11 +2,16 @@
 
 import asyncio
 import errno
+import random
 import socket
+from itertools import cycle, islice
 
 from lab.traffic.facts import Reason
 
-_IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h: bind(2) sets the address only, connect(2) chooses the port
+# The kernel would come back to a port after some 2,700 connections. A site that a flow has left may still hold that
+# flow as established: it answers the port's next connection with an ACK of the old one, and neither side ever resets.
+_PORTS = range(10_000, 60_000)
+_turn = islice(cycle(_PORTS), random.randrange(len(_PORTS)), None)  # not where the process before this one began
 
 _REASONS = {
     errno.ECONNREFUSED: Reason.REFUSED,
@@ -33,9 +38,14 @@ def tcp_socket(source: str) -> socket.socket:
 
 
 def bind_source(sock: socket.socket, source: str) -> None:
-    """Let a TCP socket speak from `source`; its port is chosen later, for the pair of addresses. Raises OSError."""
-    sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-    sock.bind((source, 0))  # the option works on IPv6 sockets too
+    """Let a TCP socket speak from `source`, from the port that this process has left alone longest. Raises OSError."""
+    for port in islice(_turn, len(_PORTS)):
+        try:
+            return sock.bind((source, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    raise OSError(errno.EADDRINUSE, f"every port of {source} is in use")
 
 
 async def connect(source: str, address: tuple[str, int]) -> socket.socket:

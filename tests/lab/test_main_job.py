@@ -57,7 +57,7 @@ def test_a_site_drain_breaks_what_it_says_and_nothing_at_the_other_site(run: Run
     broken = sum(drain["traffic"]["broken"].values())
     assert 0 < broken <= 1100, "the thousand of client-a, and few that were on their way"
     assert set(drain["traffic"]["broken"]) == {"reset"}
-    assert set(drain["edges"]) == {"b-e1", "b-e2"}
+    assert set(drain["edges"]) == {"b-e1", "b-e2"}, drain
 
 
 def test_each_router_balances_over_both_edges_of_its_site(run: Run) -> None:
