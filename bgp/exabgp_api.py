@@ -5,12 +5,14 @@
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import ip_address
 from typing import Any, Final
 
+from bgp.attributes import Said
 from bgp.rib import Change
-from bgp.route import Route
+from bgp.route import Address, Route
 
 BARRIER: Final = b"#\n"
 """A comment: answered at once. Once it is, ExaBGP's loop has turned since the answer before it."""
@@ -32,29 +34,45 @@ def encode(change: Change) -> tuple[bytes, ...]:
     that announcement if it still waits for a session, instead of sending both.
     """
     verb, route = ("announce", change.route) if change.route is not None else ("withdraw", change.before)
-    lines = [f"{to}{verb} route {change.prefix}{hop}{_attributes(route)}" for to, hop in _next_hops(change, route)]
+    lines = [f"{to}{verb} route {change.prefix}{rest}" for to, rest in _addressed(change, route)]
     for line in lines:
         if _SAFE.fullmatch(line) is None:
             raise CommandError(f"command is {line!r}, expected only lower case letters, digits and ' ./:[]-'")
     return tuple(line.encode("ascii") + b"\n" for line in lines)
 
 
-def _next_hops(change: Change, route: Route | None) -> list[tuple[str, str]]:
-    """(whom the command is for, its next hop) as text. `next-hop self` has to be of the session's family: IPv4."""
-    if change.prefix.version == 4:
-        return [("", " next-hop self")]
-    if route is None:
-        return [("", "")]  # a withdrawal needs none, and then concerns every peer
-    if route.next_hop == "self":
+def names_peers(change: Change) -> bool:
+    """Whether the commands for a change each name a peer, which may be gone from ExaBGP's configuration."""
+    route = change.route if change.route is not None else change.before
+    return route is not None and route.next_hop != "self"
+
+
+def end_of_rib(peers: Iterable[Address], versions: Iterable[int]) -> tuple[bytes, ...]:
+    """The command lines that tell each peer that it has heard everything (RFC 4724 2), for each IP version."""
+    families = sorted(versions)
+    return tuple(f"neighbor {peer} announce eor ipv{v} unicast\n".encode("ascii") for peer in peers for v in families)
+
+
+def _addressed(change: Change, route: Route | None) -> list[tuple[str, str]]:
+    """(whom a command is for, what it says behind the prefix): one for all peers, or one for each peer."""
+    if route is None:  # a withdrawal from every peer; an IPv6 one needs no next hop
+        return [("", " next-hop self" if change.prefix.version == 4 else "")]
+    if route.next_hop != "self":
+        return [(f"neighbor {peer} ", f" next-hop {hop}{_said(route.told(peer))}") for peer, hop in route.next_hop]
+    if change.prefix.version == 6 or route.overrides:
         raise CommandError(f"{change.prefix}: next_hop is 'self', expected one for each peer")
-    return [(f"neighbor {peer} ", f" next-hop {hop}") for peer, hop in route.next_hop]
+    return [("", f" next-hop self{_said(route)}")]
 
 
-def _attributes(route: Route | None) -> str:
-    if route is None:
-        return ""
-    med = "" if route.med is None else f" med {route.med}"
-    return med + (f" community [ {' '.join(route.communities)} ]" if route.communities else "")
+def _said(attributes: Said) -> str:
+    med = "" if attributes.med is None else f" med {attributes.med}"
+    lists = (
+        ("as-path", attributes.as_path),
+        ("community", attributes.communities),
+        ("large-community", attributes.large_communities),
+        ("extended-community", attributes.extended_communities),
+    )
+    return med + "".join(f" {word} [ {' '.join(map(str, values))} ]" for word, values in lists if values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +89,7 @@ class Refused:
 class PeerChange:
     """A session came up or went down."""
 
-    address: IPv4Address
+    address: Address
     up: bool
     reason: str
 
@@ -80,7 +98,7 @@ class PeerChange:
 class Neighbors:
     """All configured peers: address and whether the session is established."""
 
-    peers: tuple[tuple[IPv4Address, bool], ...]
+    peers: tuple[tuple[Address, bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +121,7 @@ def decode(line: bytes) -> Event:
     try:
         message = json.loads(line)
         return _neighbors(message) if isinstance(message, list) else _state(message)
-    except (ValueError, KeyError, TypeError, AddressValueError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return Other()
 
 
@@ -111,13 +129,13 @@ def _state(message: dict[str, Any]) -> Event:
     neighbor = message["neighbor"] if message["type"] == "state" else None
     if neighbor is None or neighbor["state"] not in ("up", "down"):
         return Other()
-    address = IPv4Address(neighbor["address"]["peer"])
+    address = ip_address(neighbor["address"]["peer"])
     return PeerChange(address, neighbor["state"] == "up", str(neighbor.get("reason", "")))
 
 
 def _neighbors(message: list[Any]) -> Event:
     # "state" says down while the duration is still 0 s; "fsm" is right.
-    return Neighbors(tuple((IPv4Address(peer["peer"]["address"]), peer["fsm"] == "ESTABLISHED") for peer in message))
+    return Neighbors(tuple((ip_address(peer["peer"]["address"]), peer["fsm"] == "ESTABLISHED") for peer in message))
 
 
 class AckClock:

@@ -1,7 +1,8 @@
-"""The relay: ExaBGP's only child. `python -I -m bgp.relay SOCKET PREFIX...`; standard library only, no privilege.
+"""The relay: ExaBGP's only child. `python -I -m bgp.relay SOCKET [graceful=SECONDS] PREFIX...`.
 
-Commands go to ExaBGP on stdout, its answers come on stdin, the daemon listens on SOCKET. All rules are in
-`bgp.relay_core`; this shell moves bytes, never blocks, and reads everything before it lets time pass.
+Standard library only, no privilege. Commands go to ExaBGP on stdout, its answers come on stdin, the daemon listens on
+SOCKET. All rules are in `bgp.relay_core`; this shell moves bytes, never blocks, and reads everything before it lets
+time pass.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import Final
 
 from bgp.relay_core import RelayCore
@@ -19,6 +21,11 @@ from bgp.wire import WireError
 
 RECONNECT_EVERY: Final = 0.05
 READ_MAX: Final = 1 << 20
+PATIENCE: Final = 1.0
+"""Seconds that a relay with graceful restart waits for a daemon under an ExaBGP that has had a relay before."""
+FRESH: Final = 5.0
+"""Seconds after ExaBGP's start within which a relay counts as its first one: it has announced nothing yet."""
+_GRACEFUL: Final = "graceful="
 
 
 class ExaBGPGoneError(Exception):
@@ -28,12 +35,14 @@ class ExaBGPGoneError(Exception):
 class Relay:
     """The selectors loop around a RelayCore."""
 
-    def __init__(self, path: str, prefixes: list[str]) -> None:
+    def __init__(self, path: str, arguments: list[str]) -> None:
         self._path = path
-        self._core = RelayCore([parse_prefix(text) for text in prefixes], time.monotonic())
         parent = os.getppid()
         if parent == 1:
             raise ExaBGPGoneError
+        restart, prefixes = _split(arguments)
+        patience = None if restart is None else restart if _age(parent) < FRESH else PATIENCE
+        self._core = RelayCore([parse_prefix(text) for text in prefixes], time.monotonic(), patience)
         self._parent = os.pidfd_open(parent)
         self._selector = selectors.DefaultSelector()
         self._daemon: socket.socket | None = None
@@ -144,6 +153,22 @@ class Relay:
         if self._daemon is not None:
             self._write_daemon(self._daemon, time.monotonic())
         signal.pidfd_send_signal(self._parent, signal.SIGKILL)
+
+
+def _split(arguments: list[str]) -> tuple[float | None, list[str]]:
+    """The restart time, None without graceful restart, and the prefixes."""
+    if arguments and arguments[0].startswith(_GRACEFUL):
+        return float(arguments[0].removeprefix(_GRACEFUL)), arguments[1:]
+    return None, arguments
+
+
+def _age(pid: int) -> float:
+    """Seconds from the start of a process to ours, by field 22 of /proc/PID/stat (proc(5))."""
+
+    def started(which: int | str) -> int:
+        return int(Path(f"/proc/{which}/stat").read_text().rpartition(")")[2].split()[19])
+
+    return (started("self") - started(pid)) / os.sysconf("SC_CLK_TCK")
 
 
 def _written(fd: int, data: bytes) -> int:

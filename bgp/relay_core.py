@@ -8,13 +8,12 @@ was stopped for a while does not blame others for its own absence.
 import enum
 from collections import deque
 from collections.abc import Iterable
-from ipaddress import IPv4Address
 from typing import Final
 
 from bgp import exabgp_api as api
 from bgp.lease import LeaseTable
 from bgp.rib import AdjRibOut
-from bgp.route import Prefix, Route
+from bgp.route import Address, Prefix, Route
 from bgp.wire import Declare, LineBuffer, PeerView, State, decode_declare, encode_state
 
 BATCH: Final = 50
@@ -31,27 +30,40 @@ class Waiting(enum.Enum):
 
     NOTHING = enum.auto()
     ROUTES = enum.auto()
+    PEERS = enum.auto()
     BARRIER = enum.auto()
     OTHER = enum.auto()
 
 
 class RelayCore:
-    """One relay's life. A new relay knows nothing, so it first withdraws every prefix it was given."""
+    """One relay's life. A new relay knows nothing, so it first withdraws every prefix it was given.
 
-    def __init__(self, prefixes: Iterable[Prefix], now: float) -> None:
+    With graceful restart (RFC 4724) `patience` is not None: for so many seconds it says nothing before it has heard of
+    a daemon, as routers hold the routes of the session before, and each peer is told the End-of-RIB once it has heard
+    everything, which takes away what was not announced again.
+    """
+
+    def __init__(self, prefixes: Iterable[Prefix], now: float, patience: float | None = None) -> None:
         self._rib = AdjRibOut(prefixes)
         self._leases = LeaseTable()
         self._acks = api.AckClock(ACK_LIMIT)
         self._routes: dict[Prefix, Route] = {}
-        self._peers: dict[IPv4Address, PeerView] = {}
+        self._peers: dict[Address, PeerView] = {}
         self._waiting = Waiting.NOTHING
         self._lines: deque[int] = deque()  # commands without an answer, for each outstanding change
         self._refused = False  # one of the oldest change's commands was
         self._barrier_due = False
         self._neighbors_due = True
         self._withdraw_again = False
+        self._say_again = False
+        self._told: frozenset[Address] | None = None  # peers that ExaBGP had when it was told what it knows
+        self._generation = 0
         self._resend_due = False
+        self._graceful = patience is not None
+        self._quiet_until = now + (patience or 0.0)
+        self._unended: set[Address] = set()  # peers that are owed an End-of-RIB
         self._seq = 0
+        self._heard = False  # of any daemon, ever
         self._connected = False
         self._from_daemon = LineBuffer()
         self._from_exabgp = LineBuffer()
@@ -82,7 +94,9 @@ class RelayCore:
             if entry is not None:
                 self._routes[prefix], until = entry
                 self._leases.renew(prefix, until, now)
-        self._seq, self._beat_at = message.seq, now
+        if message.generation != self._generation:
+            self._generation, self._told = message.generation, frozenset()
+        self._seq, self._beat_at, self._heard = message.seq, now, True
         self._apply_leases(now)
 
     def _apply_leases(self, now: float) -> None:
@@ -100,6 +114,7 @@ class RelayCore:
                 case api.PeerChange(address, up, reason):
                     self._peer(address, up, reason, now)
                 case api.Neighbors(peers):
+                    self._told = frozenset(address for address, _ in peers)
                     for address, up in peers:
                         self._peer(address, up, "", now)
 
@@ -108,7 +123,7 @@ class RelayCore:
             self.abort = "ExaBGP answered more commands than it was given"
         elif self._waiting is Waiting.ROUTES:
             self._route_answer(done, now)
-        elif not done:
+        elif not done and self._waiting is not Waiting.PEERS:  # these are refused when a session has closed meanwhile
             self.abort = "ExaBGP refused a command without a route"
         if self._acks.owed == 0:
             self._barrier_due = self._barrier_due or self._waiting is Waiting.ROUTES
@@ -125,20 +140,23 @@ class RelayCore:
         self._lines.popleft()
         change = self._rib.refused(now) if self._refused else self._rib.acked()
         # A peer named in a withdrawal may be gone from the configuration; one for all peers has no such excuse.
-        named = change.prefix.version == 6 and change.before is not None
-        if self._refused and change.route is None and not named:
+        if self._refused and change.route is None and not api.names_peers(change):
             self.abort = f"ExaBGP refused to withdraw {change.prefix}"
         self._refused, self._beat_at = False, now
 
-    def _peer(self, address: IPv4Address, up: bool, reason: str, now: float) -> None:
+    def _peer(self, address: Address, up: bool, reason: str, now: float) -> None:
         known = self._peers.get(address)
         if known is not None and known.up == up:
             return
         self._peers[address] = PeerView(up, now, reason)
         self._beat_at = now
+        self._unended.discard(address)
         if up:
             # ExaBGP opens a session with announcements only, in an order of its own: say it all again after that.
             self._barrier_due = self._withdraw_again = self._resend_due = True
+            self._say_again = self._say_again or (self._told is not None and address not in self._told)
+            self._told = self._told if self._told is None else self._told | {address}
+            self._unended |= {address} if self._graceful else set()
 
     def exabgp_output(self, now: float) -> bytes:
         """What to write next; ask only when the last bytes are written. Empty while answers are owed."""
@@ -154,9 +172,14 @@ class RelayCore:
         if self._barrier_due:
             self._barrier_due = False
             return api.BARRIER, 1, Waiting.BARRIER
+        if self._is_quiet(now):
+            return self._ping(now)
         if self._withdraw_again:
             self._withdraw_again = False
             self._rib.forget_withdrawn()
+        if self._say_again:
+            self._say_again = False
+            self._rib.forget_all()
         if batch := self._rib.next_batch(BATCH, now):
             changes = [api.encode(change) for change in batch]
             self._lines.extend(len(lines) for lines in changes)
@@ -164,7 +187,17 @@ class RelayCore:
             return b"".join(commands), len(commands), Waiting.ROUTES
         if self._resend_due:
             self._resend_due = False
-            return api.RESEND, 1, Waiting.OTHER
+            return api.RESEND, 1, Waiting.PEERS
+        if self._unended:
+            versions = {prefix.version for prefix in self._rib.prefixes()}
+            ends, self._unended = api.end_of_rib(self._unended, versions), set()
+            return b"".join(ends), len(ends), Waiting.PEERS
+        return self._ping(now)
+
+    def _is_quiet(self, now: float) -> bool:
+        return now < self._quiet_until and not self._heard
+
+    def _ping(self, now: float) -> tuple[bytes, int, Waiting]:
         if self._neighbors_due:
             self._neighbors_due = False
             return api.NEIGHBORS, 1, Waiting.OTHER
@@ -181,7 +214,7 @@ class RelayCore:
 
     def state(self) -> State:
         """All the relay knows."""
-        unsettled = self._barrier_due or self._withdraw_again or self._waiting is Waiting.BARRIER
+        unsettled = self._barrier_due or self._withdraw_again or self._say_again or self._waiting is Waiting.BARRIER
         converged = self._rib.converged and not unsettled
         return State(self._seq, converged, self.abort, self._rib.view(), dict(self._peers))
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 from bgp.rib import UNKNOWN, Held
-from bgp.route import Prefix, Route
+from bgp.route import Address, Prefix, Route
+from bgp.speaker_config import SpeakerConfig
 from bgp.supervisor import Phase
 from bgp.wire import PeerView, State
 
@@ -40,7 +40,7 @@ class PeerStatus:
     """One session; `since` is CLOCK_MONOTONIC seconds, `reason` is empty while up or never up."""
 
     name: str
-    address: IPv4Address
+    address: Address
     asn: int
     up: bool
     since: float
@@ -63,6 +63,33 @@ class SpeakerState:
     peers: tuple[PeerStatus, ...]
 
 
+def snapshot(
+    config: SpeakerConfig,
+    state: State | None,
+    wanted: Mapping[Prefix, Route | None],
+    sent: Mapping[Prefix, Route | None],
+    since: float,
+) -> tuple[dict[Prefix, PrefixStatus], tuple[PeerStatus, ...]]:
+    """Every prefix and every peer: a relay's `state` in the words of what was declared.
+
+    `sent` is `wanted` as it was sent, with next hops; `since` is when a peer that nobody has told of went down.
+    """
+    views, peers = (state.prefixes, state.peers) if state else ({}, {})
+    prefixes = {}
+    for prefix, route in wanted.items():
+        view = views.get(prefix)
+        out, acked, refusals = (view.sent, view.acked, view.refusals) if view else (UNKNOWN, UNKNOWN, 0)
+        as_sent = sent.get(prefix)
+        status = PrefixStatus(route, route if out == as_sent else out, route if acked == as_sent else acked, refusals)
+        prefixes[prefix] = status
+    sessions = []
+    for peer in config.peers:
+        seen = peers.get(peer.address)
+        live = (seen.up, seen.since, seen.reason) if seen else (False, since, "")
+        sessions.append(PeerStatus(peer.name, peer.address, peer.asn, *live))
+    return prefixes, tuple(sessions)
+
+
 def word(held: Held) -> str:
     """A short word for what is held for a prefix."""
     if held is UNKNOWN:
@@ -74,10 +101,16 @@ def word(held: Held) -> str:
         details.append(f"med {held.med}")
     if held.communities:
         details.append(f"community {' '.join(held.communities)}")
+    if held.as_path:
+        details.append(f"as path {' '.join(map(str, held.as_path))}")
+    if others := held.large_communities + held.extended_communities:
+        details.append(f"communities {' '.join(others)}")
+    if held.overrides:
+        details.append(f"otherwise to {', '.join(str(peer) for peer, _ in held.overrides)}")
     return ", ".join(details)
 
 
-def changes(old: State | None, new: State, names: Mapping[IPv4Address, str]) -> Iterator[Event]:
+def changes(old: State | None, new: State, names: Mapping[Address, str]) -> Iterator[Event]:
     """The events between two states of a relay; `old` is None for the first state of a relay."""
     for address, peer in new.peers.items():
         before = old.peers.get(address) if old else None

@@ -114,6 +114,11 @@ class AdjRibOut:
             if entry.sent is None:
                 entry.sent = UNKNOWN
 
+    def forget_all(self) -> None:
+        """Make every change due again: a peer is new. To a peer that has a route the same announcement is none."""
+        for entry in self._entries.values():
+            entry.sent, entry.retry_at = UNKNOWN, 0.0
+
     @property
     def outstanding(self) -> int:
         """Changes sent and not answered."""
@@ -127,6 +132,10 @@ class AdjRibOut:
     def next_deadline(self) -> float | None:
         """When the next refused change is due again, None if there is none."""
         return min((e.retry_at for e in self._entries.values() if e.sent != e.desired and e.refusals), default=None)
+
+    def prefixes(self) -> tuple[Prefix, ...]:
+        """All prefixes there have been."""
+        return tuple(self._entries)
 
     def view(self) -> dict[Prefix, PrefixView]:
         """All prefixes with their states."""

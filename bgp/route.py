@@ -3,72 +3,91 @@
 A route is valid once it exists: everything that later becomes text for ExaBGP is checked here.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
-from typing import Literal
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any, Literal
 
-GRACEFUL_SHUTDOWN = "65535:0"
-"""RFC 8326. Only ever in numbers: ExaBGP takes the word `shutdown` in a command as an order to stop."""
+from bgp.attributes import (
+    BLACKHOLE,
+    GRACEFUL_SHUTDOWN,
+    NO_EXPORT,
+    Attributes,
+    RouteError,
+    Said,
+    attributes_from_plain,
+    attributes_to_plain,
+)
 
+__all__ = [
+    "BLACKHOLE", "GRACEFUL_SHUTDOWN", "NO_EXPORT", "Address", "Attributes", "NextHops", "Overrides", "Prefix", "Route",
+    "RouteError", "from_plain", "parse_prefix", "to_plain",
+]  # fmt: skip
+
+Address = IPv4Address | IPv6Address
 Prefix = IPv4Network | IPv6Network
-NextHops = tuple[tuple[IPv4Address, IPv6Address], ...]
-"""(peer, next_hop towards it), ascending by peer."""
-
-_COMMUNITY = re.compile(r"(0|[1-9][0-9]{0,4}):(0|[1-9][0-9]{0,4})")
-_MED_MAX = 2**32 - 1
-
-
-class RouteError(ValueError):
-    """A route that must not be announced; the text names the field, the value and what was expected."""
+NextHops = tuple[tuple[Address, Address], ...]
+"""(peer, next_hop towards it), ascending by peer, IPv4 first."""
+Overrides = tuple[tuple[Address, Attributes], ...]
+"""(peer, what it alone is told), ascending by peer, IPv4 first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One announcement to every peer. `communities` are `asn:value` (RFC 1997), kept sorted; med None means no MED.
+    """One announcement to every peer: `Attributes`, and `overrides` for peers that are told something else.
 
-    `next_hop` "self" is this node's address of the session. The session runs over IPv4, so an IPv6 prefix needs one
-    named for each peer before it can be sent: `Speaker` puts it in.
+    `next_hop` "self" is this node's address of the session. Before a route is sent, `SpeakerConfig.resolved` names
+    a next hop for each peer where that is not enough: for IPv6 prefixes, sessions over IPv6, and peers with overrides.
     """
 
     prefix: Prefix
     next_hop: Literal["self"] | NextHops = "self"
     med: int | None = None
     communities: tuple[str, ...] = ()
+    as_path: tuple[int, ...] = ()
+    large_communities: tuple[str, ...] = ()
+    extended_communities: tuple[str, ...] = ()
+    overrides: Overrides = ()
 
     def __post_init__(self) -> None:
-        if self.next_hop != "self":
-            self._check_next_hops(self.next_hop)
-        if self.med is not None and (type(self.med) is not int or not 0 <= self.med <= _MED_MAX):
-            raise RouteError(f"{self.prefix}: med is {self.med!r}, expected a number from 0 to {_MED_MAX}")
-        for community in self.communities:
-            if not _valid_community(community):
-                raise RouteError(f"{self.prefix}: community is {community!r}, expected asn:value, each 0 to 65535")
-        object.__setattr__(self, "communities", tuple(sorted(set(self.communities), key=_numbers)))
+        try:
+            if self.next_hop != "self":
+                self._check_next_hops(self.next_hop)
+            lists = (self.as_path, self.large_communities, self.extended_communities)
+            checked = Attributes(self.med, self.communities, *lists)
+            object.__setattr__(self, "overrides", _by_peer(self.overrides, "overrides"))
+        except RouteError as error:
+            raise RouteError(f"{self.prefix}: {error}") from None
+        for key in ("communities", "large_communities", "extended_communities"):
+            object.__setattr__(self, key, getattr(checked, key))
+
+    def told(self, peer: Address) -> Said:
+        """What a peer is told."""
+        return dict(self.overrides).get(peer, self)
 
     def _check_next_hops(self, hops: object) -> None:
-        if self.prefix.version != 6:
-            raise RouteError(f"{self.prefix}: next_hop is {hops!r}, expected 'self'")
-        if not isinstance(hops, tuple) or not hops or not all(_valid_hop(hop) for hop in hops):
-            expected = "'self' or (peer's IPv4 address, next hop's IPv6 address) pairs"
-            raise RouteError(f"{self.prefix}: next_hop is {hops!r}, expected {expected}")
-        if len({peer for peer, _ in hops}) != len(hops):
-            raise RouteError(f"{self.prefix}: next_hop names a peer twice")
-        object.__setattr__(self, "next_hop", tuple(sorted(hops)))
+        if not isinstance(hops, tuple) or not hops or not all(_is_pair(hop) for hop in hops):
+            expected = "'self' or (peer's address, next hop's address) pairs"
+            raise RouteError(f"next_hop is {hops!r}, expected {expected}")
+        if not all(self._usable(peer, hop) for peer, hop in hops):
+            family = "IPv6 next hops" if self.prefix.version == 6 else "IPv4 ones, or IPv6 ones towards IPv6 peers"
+            raise RouteError(f"next_hop is {hops!r}, expected 'self' or pairs with {family}")
+        object.__setattr__(self, "next_hop", _by_peer(hops, "next_hop"))
+
+    def _usable(self, peer: Address, hop: Address) -> bool:
+        """An IPv4 prefix may have an IPv6 next hop (RFC 8950), which is for sessions over IPv6."""
+        return hop.version == self.prefix.version or (hop.version == 6 and peer.version == 6)
 
 
-def _valid_hop(hop: object) -> bool:
-    return isinstance(hop, tuple) and len(hop) == 2 and type(hop[0]) is IPv4Address and type(hop[1]) is IPv6Address
+def _is_pair(hop: object) -> bool:
+    kinds = (IPv4Address, IPv6Address)
+    return isinstance(hop, tuple) and len(hop) == 2 and type(hop[0]) in kinds and type(hop[1]) in kinds
 
 
-def _valid_community(text: object) -> bool:
-    return isinstance(text, str) and _COMMUNITY.fullmatch(text) is not None and max(_numbers(text)) <= 65535
-
-
-def _numbers(community: str) -> tuple[int, int]:
-    asn, value = community.split(":")
-    return int(asn), int(value)
+def _by_peer(pairs: tuple[tuple[Address, Any], ...], key: str) -> tuple[tuple[Address, Any], ...]:
+    if len({peer for peer, _ in pairs}) != len(pairs):
+        raise RouteError(f"{key} names a peer twice")
+    return tuple(sorted(pairs, key=lambda pair: (pair[0].version, int(pair[0]))))
 
 
 def parse_prefix(text: object) -> Prefix:
@@ -86,17 +105,35 @@ def to_plain(route: Route) -> dict[str, object]:
     """The attributes of a route as JSON-ready data; the prefix is the caller's key."""
     hop = route.next_hop
     hops = hop if hop == "self" else {str(peer): str(address) for peer, address in hop}
-    return {"next_hop": hops, "med": route.med, "communities": list(route.communities)}
+    plain: dict[str, object] = {"next_hop": hops, **attributes_to_plain(route)}
+    if route.overrides:
+        plain["overrides"] = {str(peer): attributes_to_plain(said) for peer, said in route.overrides}
+    return plain
 
 
 def from_plain(prefix: Prefix, plain: object) -> Route:
     """Undo `to_plain`. Raises RouteError for unknown keys and wrong types."""
-    if not isinstance(plain, Mapping) or set(plain) != {"next_hop", "med", "communities"}:
+    if not isinstance(plain, Mapping) or not {"next_hop", "med", "communities"} <= set(plain):
         raise RouteError(f"{prefix}: route is {plain!r}, expected next_hop, med and communities")
-    communities = plain["communities"]
-    if not isinstance(communities, list):
-        raise RouteError(f"{prefix}: communities are {communities!r}, expected a list")
-    return Route(prefix, _next_hop(prefix, plain["next_hop"]), plain["med"], tuple(communities))
+    try:
+        said = attributes_from_plain({k: v for k, v in plain.items() if k not in ("next_hop", "overrides")})
+        overrides = _overrides(plain.get("overrides", {}))
+    except RouteError as error:
+        raise RouteError(f"{prefix}: {error}") from None
+    hops = _next_hop(prefix, plain["next_hop"])
+    lists = (said.as_path, said.large_communities, said.extended_communities)
+    return Route(prefix, hops, said.med, said.communities, *lists, overrides=overrides)
+
+
+def _overrides(plain: object) -> Overrides:
+    try:
+        if not isinstance(plain, Mapping):
+            raise ValueError
+        return tuple((ip_address(peer), attributes_from_plain(said)) for peer, said in plain.items())
+    except RouteError:
+        raise
+    except (ValueError, TypeError, AttributeError):
+        raise RouteError(f"overrides are {plain!r}, expected peers with their attributes") from None
 
 
 def _next_hop(prefix: Prefix, plain: object) -> Literal["self"] | NextHops:
@@ -104,7 +141,7 @@ def _next_hop(prefix: Prefix, plain: object) -> Literal["self"] | NextHops:
         return "self"
     try:
         if not isinstance(plain, Mapping):
-            raise AddressValueError
-        return tuple((IPv4Address(peer), IPv6Address(hop)) for peer, hop in plain.items())
-    except AddressValueError:
+            raise ValueError
+        return tuple((ip_address(peer), ip_address(hop)) for peer, hop in plain.items())
+    except ValueError:
         raise RouteError(f"{prefix}: next_hop is {plain!r}, expected 'self' or peers with their next hops") from None

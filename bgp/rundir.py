@@ -29,13 +29,15 @@ class RunDir:
         self._own(self.env, runner, 0o640)
 
     def write_conf(self, text: str, runner: Account) -> None:
-        """Replace the configuration whole; it may hold MD5 keys, so nobody else reads it and ExaBGP cannot write it."""
+        """Replace the configuration whole; it may hold MD5 keys, so it is the account's alone."""
         fresh = self.conf.with_suffix(".new")
         fresh.unlink(missing_ok=True)
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(fd, "w") as file:
             file.write(text)
-        self._own(fresh, runner, 0o640)
+            if os.geteuid() == 0:
+                os.fchown(fd, runner.uid, runner.gid)
+            os.fchmod(fd, 0o400)
         fresh.replace(self.conf)
 
     def listen(self, runner: Account) -> socket.socket:

@@ -8,11 +8,11 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import ip_address
 from typing import Any, Final
 
 from bgp.rib import UNKNOWN, Held, PrefixView
-from bgp.route import Prefix, Route, RouteError, from_plain, parse_prefix, to_plain
+from bgp.route import Address, Prefix, Route, RouteError, from_plain, parse_prefix, to_plain
 
 LINE_MAX: Final = 4 * 1024 * 1024
 """Bytes; 10,000 prefixes need about 1.5 MB."""
@@ -24,10 +24,14 @@ class WireError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Declare:
-    """`routes` holds (route, end of its lease) or None for withdrawn; `seq` grows by one per declaration."""
+    """`routes` holds (route, end of its lease) or None for withdrawn; `seq` grows by one per declaration.
+
+    Another `generation` than before says that ExaBGP's peers may be others than before.
+    """
 
     seq: int
     routes: Mapping[Prefix, tuple[Route, float] | None]
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class State:
     converged: bool
     abort: str | None
     prefixes: Mapping[Prefix, PrefixView]
-    peers: Mapping[IPv4Address, PeerView]
+    peers: Mapping[Address, PeerView]
 
 
 @dataclass(slots=True)
@@ -74,7 +78,8 @@ def encode_declare(message: Declare) -> bytes:
         str(prefix): None if entry is None else {"until": entry[1], **to_plain(entry[0])}
         for prefix, entry in message.routes.items()
     }
-    return _line({"type": "declare", "seq": message.seq, "routes": routes})
+    head = {"type": "declare", "seq": message.seq, "generation": message.generation}
+    return _line({**head, "routes": routes})
 
 
 def decode_declare(line: bytes) -> Declare:
@@ -84,7 +89,8 @@ def decode_declare(line: bytes) -> Declare:
     if not isinstance(routes, dict):
         raise WireError(f"declare: routes are {type(routes).__name__}, expected an object")
     try:
-        return Declare(_integer(plain, "seq"), {parse_prefix(text): _entry(text, e) for text, e in routes.items()})
+        entries = {parse_prefix(text): _entry(text, e) for text, e in routes.items()}
+        return Declare(_integer(plain, "seq"), entries, _integer({"generation": 0, **plain}, "generation"))
     except RouteError as error:
         raise WireError(f"declare: {error}") from None
 
@@ -130,12 +136,14 @@ def decode_state(line: bytes) -> State:
             sent, acked = _held(prefix, view["sent"]), _held(prefix, view["acked"])
             prefixes[prefix] = PrefixView(desired, sent, acked, _integer(view, "refusals"))
         peers = {
-            IPv4Address(text): PeerView(bool(peer["up"]), _seconds(peer, "since"), str(peer["reason"]))
+            ip_address(text): PeerView(bool(peer["up"]), _seconds(peer, "since"), str(peer["reason"]))
             for text, peer in plain["peers"].items()
         }
         abort = None if plain["abort"] is None else str(plain["abort"])
         return State(_integer(plain, "seq"), bool(plain["converged"]), abort, prefixes, peers)
-    except (KeyError, AttributeError, TypeError, RouteError, AddressValueError) as error:
+    except WireError:
+        raise
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise WireError(f"state: {error!r}, expected seq, converged, abort, prefixes and peers") from None
 
 

@@ -60,7 +60,7 @@ def test_a_wrong_route_does_not_come_to_be(field: str, value: object, expected: 
     [
         ((), "pairs"),
         (((PEER,),), "pairs"),
-        (((HOP, HOP),), "pairs"),
+        (((HOP, PEER),), "pairs"),
         (((PEER, PEER),), "pairs"),
         ("fd00::1", "pairs"),
         (((PEER, HOP), (PEER, HOP)), "names a peer twice"),
