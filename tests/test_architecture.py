@@ -14,7 +14,7 @@ IMPURE = {
     "click", "pyroute2", "scapy",
 }  # fmt: skip
 CORES_BY_PACKAGE = {
-    "bgp": "exabgp_api exabgp_conf lease relay_core report rib route supervisor wire",
+    "bgp": "attributes exabgp_api exabgp_conf lease relay_core report rib route speaker_config supervisor wire",
     "edge": "announce attributes capture config config_addresses config_announcer config_checks config_findings "
     "config_limits config_protection config_rules decode health intent maglev node offline plan quiet "
     "scalars status strictyaml why",
