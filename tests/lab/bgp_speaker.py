@@ -6,7 +6,7 @@ IPv6 prefixes travel on the same IPv4 session (RFC 4760).
 import socket
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
 from typing import Self
@@ -21,7 +21,10 @@ _GRACEFUL_RESTART = bytes((64, 6)) + struct.pack("!HHBB", 120, 1, 1, 0x80)
 
 
 class Speaker:
-    """A session from inside `netns` to `router`. `received` collects the types and bodies of the router's messages."""
+    """A session from inside `netns` to `router`. `received` collects the types and bodies of the router's messages.
+
+    `dial` makes the connection, called inside `netns`; by default a plain one.
+    """
 
     def __init__(
         self,
@@ -32,13 +35,14 @@ class Speaker:
         asn: int,
         *,
         restarts: bool = False,
+        dial: Callable[[], socket.socket] | None = None,
     ) -> None:
         self._asn, self._own, self._own6 = asn, own, own6
         self.announced: set[str] = set()
         self.received: list[tuple[int, bytes]] = []
         self.closed = threading.Event()
         self._established = threading.Event()
-        self._sock = inside(netns, lambda: socket.create_connection((str(router), 179), timeout=5))
+        self._sock = inside(netns, dial or (lambda: socket.create_connection((str(router), 179), timeout=5)))
         self._sock.settimeout(0.5)
         self._send(_OPEN, _open_body(asn, own, restarts))
         self._reader = threading.Thread(target=self._read)
