@@ -12,6 +12,7 @@ from edge.config_announcer import AnnouncerConfig, PeerConfig
 from edge.config_checks import Check, HttpCheck, TcpCheck
 from edge.config_protection import ProtectionConfig
 from edge.config_rules import broken_rules
+from edge.config_safety import SafetyConfig, Share
 from edge.datapath.addresses import network_of, order
 from edge.datapath.checks import SMALLEST_MTU
 from edge.datapath.model import DEFAULT_TABLE_SIZE, Encap, HashMode, IpNetwork, Protocol, QuicLb, Vip
@@ -78,13 +79,16 @@ class BackendEntry(Model):
 class PoolConfig(Model):
     """Backends that answer alike, how packets travel to them and how their health is known.
 
-    `key` is the GRE key of every tunnel to them (RFC 2890).
+    `key` is the GRE key of every tunnel to them (RFC 2890). With fewer than `min_healthy` healthy backends the VIPs of
+    the pool are de-preferred; `panic_below` stands for that of `safety`.
     """
 
     encap: Literal["gre", "ipip"]
     key: Annotated[Integer, Field(ge=0, le=0xFFFFFFFF)] | None = None
     check: Check
     backends: Annotated[tuple[BackendEntry, ...], Field(min_length=1)]
+    min_healthy: Annotated[Integer, Field(ge=1, le=65535)] = 1
+    panic_below: Share | None = None
 
     @property
     def tunnel(self) -> Encap:
@@ -142,6 +146,7 @@ class Config(Model):
     quic: QuicConfig | None = None
     protection: ProtectionConfig = ProtectionConfig()
     drain: DrainConfig = DrainConfig()
+    safety: SafetyConfig = SafetyConfig()
 
     @property
     def vips(self) -> frozenset[Vip]:

@@ -16,8 +16,10 @@ from pathlib import Path
 from bgp import report
 from bgp.route import Prefix, Route
 from bgp.speaker import Speaker
+from bgp.supervisor import Phase
 from edge import config as configuration
 from edge.announce import Decision, Stance
+from edge.ask import RefusedError
 from edge.attributes import route_for, speaker_config
 from edge.block_file import read_block_list
 from edge.blocking import Blocking
@@ -44,6 +46,7 @@ from edge.verbs import Verbs
 _TURN = 0.25  # seconds between turns of the crank when nothing happens; at most a quarter of a lease
 _PATIENCE = 2.0  # seconds to wait for the first next hops before the first tables are installed without them
 _STALE = 3.0  # seconds after which a change that the forwarder has not taken is a fault
+_RETRY = 10.0  # seconds before the end of an order is stored again that could not be
 _LINGER = 1.0  # seconds a stopping node goes on forwarding after its withdrawal
 
 
@@ -62,10 +65,11 @@ class Daemon:
     def __init__(self, config: Config, places: Places) -> None:
         self.places = places
         self.store = IntentStore(places.intent)
-        self.node = Node(config, self.store.load(), time.monotonic())
+        self.node = Node(config, self.store.load(), time.monotonic(), time.time())
         self.events = EventLog(sys.stderr)
         if native.missing:
             self.events.record("lookup_tables", "native", "python", native.missing)
+        self._verbs = Verbs(self, places.config)
         self.forwarding: Forwarding
         self.speaker: Speaker
         self._checking: Checking
@@ -79,6 +83,7 @@ class Daemon:
         self._wake = asyncio.Event()
         self._began = time.monotonic()
         self._withdrawn_since: float | None = None
+        self._retry_at = 0.0
         self._decisions: Mapping[IpNetwork, Decision] = {}
         self._declared = False
         self._leave = asyncio.Event()
@@ -104,7 +109,8 @@ class Daemon:
             self._neighbours = await stack.enter_async_context(Neighbours(self._next_hops_changed))
             stack.push_async_callback(self._stop_speaker)
             await self.speaker.start()
-            control = ControlServer(self.places.socket, Verbs(self, self.places.config).table())
+            self.node.resumed = self.speaker.state().phase is Phase.WAITING  # for the relay of an adopted ExaBGP
+            control = ControlServer(self.places.socket, self._verbs.table())
             await control.start()
             stack.push_async_callback(control.stop)
             self._applying = asyncio.create_task(self.forwarding.run(), name="forwarding")
@@ -169,6 +175,8 @@ class Daemon:
             self.turn()
             self._notifier.beat()
             deadlines = [decision.until for decision in self._decisions.values() if decision.until]
+            if (other := self.node.next_deadline()) is not None:
+                deadlines.append(other)
             pause = min([_TURN, *(max(deadline - time.monotonic(), 0) for deadline in deadlines)])
             try:
                 async with asyncio.timeout(pause):
@@ -181,6 +189,7 @@ class Daemon:
         """Carry out what follows from all that is known now: tables, announcements, and whether to leave."""
         now = time.monotonic()
         self._watch_forwarder(now)
+        self._end_orders(now)
         decisions = self.node.decisions(now)
         for prefix, decision in decisions.items():
             self._log_decision(prefix, self._decisions.get(prefix), decision)
@@ -194,6 +203,15 @@ class Daemon:
             self._announce({prefix: route_for(announcer, prefix, d.stance) for prefix, d in decisions.items()})
             self._notifier.say("READY=1")
         self._consider_leaving(now)
+
+    def _end_orders(self, now: float) -> None:
+        intent = self.node.ended_orders(now)
+        if intent is not None and now >= self._retry_at:
+            try:
+                self._verbs.orders.end(intent)
+            except RefusedError as error:
+                self._retry_at = now + _RETRY
+                self.events.record("intent", "standing", "standing", f"an order that is over cannot be ended: {error}")
 
     def _reachable(self) -> bool:
         return bool(self._next_hops) and all(self._next_hops.values())

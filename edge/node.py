@@ -5,29 +5,39 @@ The daemon feeds it what happens and carries out what it says. All times are mon
 
 from collections.abc import Mapping
 
-from edge.announce import Decision, NodeFacts, decide
+from edge.announce import Decision, NodeFacts, Others, VipFacts, decide
 from edge.config import Config, PoolConfig
+from edge.damping import Damping
 from edge.datapath.addresses import network_of
 from edge.datapath.model import IpAddress, IpNetwork
 from edge.health import Health, Result, State, Transition
 from edge.intent import Intent
 from edge.plan import PoolView, Selection, select
-
-_LONG_AGO = float("-inf")
+from edge.standing import Standing
+from edge.velocity import Velocity
 
 
 class Node:
     """Health of every backend, the operator's intent and the forwarder's condition, and what follows from them."""
 
-    def __init__(self, config: Config, intent: Intent, now: float) -> None:
+    def __init__(self, config: Config, intent: Intent, now: float, wall: float = 0.0) -> None:
+        """`wall` is the wall clock's time at `now`, for orders that end by themselves."""
         self.config = config
-        self.intent = intent
         self.health: dict[tuple[str, str], Health] = {}
         self.stopping = False
+        self.resumed = False
+        """An earlier daemon's announcements still stand: nothing waits before they are taken over."""
+        self._standing = Standing(intent, now, wall)
+        self._stop_since: float | None = None
         self._loaded = self._surveyed = False
+        self._ready_at: float | None = None
         self._faults: dict[str, str] = {}
-        # A drain that was stored before this process began has had its time to settle.
-        self._drain_since = _LONG_AGO if intent.node else None
+        self._services: dict[str, str] = {}
+        self._silent: frozenset[str] = frozenset()
+        self._others: Mapping[IpNetwork, Others] = {}
+        self._velocity: dict[str, Velocity] = {}
+        self._kept: dict[str, frozenset[str]] = {}
+        self._damping: dict[IpNetwork, Damping] = {}
         self._follow(config, now)
 
     def _follow(self, config: Config, now: float) -> None:
@@ -36,6 +46,10 @@ class Node:
         for pool, name in wanted - set(self.health):
             check = config.pools[pool].check
             self.health[pool, name] = Health(check.rise, check.fall, now)
+        self._velocity = {pool: self._velocity.get(pool, Velocity(config.safety.removals)) for pool in config.pools}
+        self._damping = {
+            prefix: self._damping.get(prefix, Damping(config.safety.damping)) for prefix in config.prefixes
+        }
 
     def reload(self, config: Config, now: float) -> None:
         """Take a new configuration; backends that it keeps, with the same check, keep their health."""
@@ -44,6 +58,10 @@ class Node:
             if not old or not new or old.check != new.check or _address(old, name) != _address(new, name):
                 del self.health[pool, name]
         self.config = config
+        for limiter in self._velocity.values():
+            limiter.rules = config.safety.removals
+        for damping in self._damping.values():
+            damping.rules = config.safety.damping
         self._follow(config, now)
 
     def observe(self, pool: str, backend: str, result: Result, now: float) -> Transition | None:
@@ -53,19 +71,26 @@ class Node:
         self._surveyed = self._surveyed or all(each.state is not State.UNKNOWN for each in self.health.values())
         return transition
 
-    def set_intent(self, intent: Intent, now: float) -> None:
-        """Take the operator's new intent; a drain of the node that stands already keeps its beginning."""
-        if intent.node is None:
-            self._drain_since = self._drain_since if self.stopping else None
-        elif self._drain_since is None:
-            self._drain_since = now
-        self.intent = intent
+    @property
+    def intent(self) -> Intent:
+        """What the operator wants."""
+        return self._standing.intent
+
+    def set_intent(self, intent: Intent, now: float, wall: float = 0.0) -> None:
+        """Take the operator's new intent; a drain that stands already keeps its beginning."""
+        self._standing.take(intent, now, wall)
+
+    def ended_orders(self, now: float) -> Intent | None:
+        """The intent without the orders whose time is over; None when there are none."""
+        intent = self.intent
+        for subject in self._standing.ended(now):
+            intent = intent.without(subject)
+        return intent if intent != self.intent else None
 
     def stop(self, now: float) -> None:
         """Begin to leave: as a drain, but of this process only."""
         self.stopping = True
-        if self._drain_since is None:
-            self._drain_since = now
+        self._stop_since = now if self._stop_since is None else self._stop_since
 
     def forwarder_applied(self) -> None:
         """The forwarder runs the tables it was given last."""
@@ -73,17 +98,34 @@ class Node:
 
     def set_fault(self, source: str, reason: str) -> bool:
         """Something local keeps the forwarder from being trusted, or (an empty reason) no more. True if that is new."""
-        before = dict(self._faults)
-        if reason:
-            self._faults[source] = reason
-        else:
-            self._faults.pop(source, None)
-        return self._faults != before
+        return _note(self._faults, source, reason)
+
+    def set_service_fault(self, service: str, reason: str) -> bool:
+        """A local check of a service fails, or (an empty reason) no more. True if that is new."""
+        return _note(self._services, service, reason)
+
+    def set_silent(self, pools: frozenset[str]) -> bool:
+        """The pools and services whose checks have had no result for too long. True if that is new."""
+        before, self._silent = self._silent, pools
+        return pools != before
+
+    def set_others(self, others: Mapping[IpNetwork, Others]) -> None:
+        """Who else announces our prefixes; a prefix that is absent is one that nobody can tell of."""
+        self._others = dict(others)
+
+    def others(self, prefix: IpNetwork) -> Others | None:
+        """Who else announces a prefix; None when nobody can tell."""
+        return self._others.get(prefix)
 
     @property
     def fault(self) -> str:
         """Why the forwarder is not to be trusted; empty when it is."""
         return "; ".join(self._faults.values())
+
+    @property
+    def service_faults(self) -> Mapping[str, str]:
+        """Services whose local checks fail, and why."""
+        return dict(self._services)
 
     @property
     def surveyed(self) -> bool:
@@ -95,39 +137,95 @@ class Node:
         """A table is loaded and there was a whole first round of results."""
         return self._loaded and self.surveyed
 
-    def selections(self) -> dict[str, Selection]:
-        """Who gets slots, by pool."""
-        return {name: select(pool, self.view(name)) for name, pool in self.config.pools.items()}
+    def selections(self, intent: Intent | None = None) -> dict[str, Selection]:
+        """Who gets slots, by pool; or who would, under another intent."""
+        safety, pools = self.config.safety, self.config.pools
+        own = {name: pool.panic_below for name, pool in pools.items()}
+        below = {name: safety.panic_below if share is None else share for name, share in own.items()}
+        return {name: select(pool, self.view(name, intent), below[name]) for name, pool in pools.items()}
 
-    def view(self, pool: str) -> PoolView:
+    def view(self, pool: str, intent: Intent | None = None) -> PoolView:
         """What is held against members of `pool` just now. A backend without a result yet waits outside."""
         names = [backend.name for backend in self.config.pools[pool].backends]
         down = {name for name in names if self.health[pool, name].state is not State.UP}
-        return PoolView(frozenset(down), frozenset(self.intent.backends) & frozenset(names))
+        kept = self._kept.get(pool, frozenset()) & down
+        drained = (intent or self.intent).backends
+        return PoolView(frozenset(down - kept), frozenset(drained) & frozenset(names), kept)
+
+    def _limit_removals(self, now: float) -> None:
+        for pool, limiter in self._velocity.items():
+            states = {b.name: self.health[pool, b.name].state for b in self.config.pools[pool].backends}
+            down = {name for name, state in states.items() if state is State.DOWN}
+            self._kept[pool] = frozenset(down) - limiter.limit(len(states), down, now)
 
     def decisions(self, now: float) -> dict[IpNetwork, Decision]:
-        """The decision for each vip_prefix of the configuration."""
-        facts = NodeFacts(
+        """The decision for each vip_prefix of the configuration. To be asked at each turn: time counts here."""
+        if self.ready and self._ready_at is None:
+            self._ready_at = now
+        self._limit_removals(now)
+        node = self._node_facts()
+        said = {}
+        for prefix, vip in self._vip_facts().items():
+            said[prefix] = self._damping[prefix].apply(decide(node, vip, now), vip.alone, now)
+        return said
+
+    def next_deadline(self) -> float | None:
+        """When time alone changes something besides the decisions: a backend may leave, an order ends."""
+        down = {pool: self.view(pool).kept for pool in self._velocity}
+        moments = [limiter.next_deadline(down[pool]) for pool, limiter in self._velocity.items()]
+        return min((at for at in (*moments, self._standing.next_end()) if at is not None), default=None)
+
+    def _node_facts(self) -> NodeFacts:
+        drained = self.intent.node
+        moments = (self._standing.since("node"), self._stop_since)
+        wait = self._ready_at is not None and not self.resumed
+        return NodeFacts(
             ready=self.ready,
             forwarding=not self._faults,
-            drain_since=self._drain_since,
+            drain_since=min((since for since in moments if since is not None), default=None),
             settle=self.config.drain.settle,
-            stopping=self.stopping and self.intent.node is None,
+            stopping=self.stopping and drained is None,
+            forced=drained is not None and drained.forced,
+            announce_from=(self._ready_at or 0.0) + self.config.safety.settle if wait else None,
         )
-        up = self._prefixes_up()
-        return {prefix: decide(facts, up[prefix], now) for prefix in self.config.prefixes}
+
+    def _vip_facts(self) -> dict[IpNetwork, VipFacts]:
+        selections = self.selections()
+        panic = {pool for pool, selection in selections.items() if selection.panic and self._known_down(pool)}
+        scarce = {name for name, pool in self.config.pools.items() if selections[name].healthy < pool.min_healthy}
+        pools: dict[IpNetwork, set[str]] = {prefix: set() for prefix in self.config.prefixes}
+        services: dict[IpNetwork, set[str]] = {prefix: set() for prefix in self.config.prefixes}
+        for service in self.config.services:
+            for prefix in map(network_of, service.vips):
+                pools[prefix].add(service.pool)
+                services[prefix].add(service.name)
+        facts = {}
+        for prefix in self.config.prefixes:
+            drain, name = self.intent.vips.get(str(prefix)), str(prefix)
+            facts[prefix] = VipFacts(
+                backends_up=not pools[prefix] & panic,
+                enough=not {pool for pool in pools[prefix] & scarce if self._known_down(pool)},
+                service_ok=not services[prefix] & self._services.keys(),
+                checker_heard=not (pools[prefix] | services[prefix]) & self._silent,
+                drain_since=self._standing.since("vip", name),
+                forced=drain is not None and drain.forced,
+                blackholed=name in self.intent.blackholes,
+                others=self._others.get(prefix),
+            )
+        return facts
 
     def _known_down(self, pool: str) -> bool:
         """Whether every backend of `pool` has a result; a pool of newcomers is no reason to say anything."""
         return all(self.health[pool, b.name].state is not State.UNKNOWN for b in self.config.pools[pool].backends)
 
-    def _prefixes_up(self) -> Mapping[IpNetwork, bool]:
-        panic = {pool: selection.panic and self._known_down(pool) for pool, selection in self.selections().items()}
-        up = dict.fromkeys(self.config.prefixes, True)
-        for service in self.config.services:
-            for prefix in map(network_of, service.vips):
-                up[prefix] = up[prefix] and not panic[service.pool]
-        return up
+
+def _note(faults: dict[str, str], source: str, reason: str) -> bool:
+    before = faults.get(source, "")
+    if reason:
+        faults[source] = reason
+    else:
+        faults.pop(source, None)
+    return before != reason
 
 
 def _address(pool: PoolConfig, name: str) -> IpAddress | None:

@@ -11,31 +11,44 @@ from edge.maglev import LookupTable, Member
 
 @dataclass(frozen=True, slots=True)
 class PoolView:
-    """What is held against members of a pool: names of backends that look down, and of drained ones."""
+    """What is held against members of a pool: names of backends that look down, and of drained ones.
+
+    `kept` look down too, and keep their slots all the same: too many left the table lately (`edge.velocity`).
+    """
 
     down: frozenset[str] = frozenset()
     drained: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The members that get slots. `panic`: nobody looks healthy, so everybody not drained is used."""
+    """The members that get slots. `panic`: too few look healthy, so everybody not drained is used.
+
+    `healthy` counts the members that are willing and look well.
+    """
 
     members: tuple[Member, ...]
     panic: bool
+    healthy: int = 0
 
 
-def select(pool: PoolConfig, view: PoolView) -> Selection:
-    """Who of a pool gets slots. A drained backend gets none; a pool whose backends all look down uses them all."""
+def select(pool: PoolConfig, view: PoolView, panic_below: float = 0.0) -> Selection:
+    """Who of a pool gets slots. A drained backend gets none.
+
+    A pool of which less than the share `panic_below` looks healthy, or nobody, uses them all: a few would be crushed by
+    what many carried, and when most look ill at once it is mostly the looking that is at fault.
+    """
     willing = [backend for backend in pool.backends if backend.name not in view.drained]
-    healthy = [backend for backend in willing if backend.name not in view.down and backend.weight]
-    panic = not healthy
-    chosen = {backend.name for backend in (willing if panic else healthy)}
+    able = [backend for backend in willing if backend.weight]
+    healthy = [backend for backend in able if backend.name not in view.down and backend.name not in view.kept]
+    panic = not healthy or len(healthy) < panic_below * len(able)
+    chosen = {backend.name for backend in willing if panic or backend in healthy or backend.name in view.kept}
     # Members without slots keep their key: tables of one configuration then compare slot by slot.
     members = tuple(
         Member(str(backend.address), backend.weight if backend.name in chosen else 0) for backend in pool.backends
     )
-    return Selection(members, panic)
+    return Selection(members, panic, len(healthy))
 
 
 class Tables:

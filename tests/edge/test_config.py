@@ -25,6 +25,7 @@ pools:
     backends: [{name: a-b1, address: 10.0.9.1}]
 services:
   - {name: web, vips: [203.0.113.10], protocol: tcp, port: 80, pool: web}
+safety: {settle: 0, hold_down: 0, half_life: 0}
 """
 
 

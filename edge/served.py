@@ -1,0 +1,40 @@
+"""What the verbs of the control socket need of a daemon."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from bgp.speaker import Speaker
+from edge.datapath.blocklist import BlockList
+from edge.datapath.model import IpAddress
+from edge.datapath.next_hop import Finding
+from edge.events import EventLog
+from edge.forwarding import Forwarding
+from edge.intent_store import IntentStore
+from edge.node import Node
+
+USAGE, REFUSED, CONFIG = 2, 5, 78
+"""Exit codes of a command whose verb is refused."""
+
+
+class Served(Protocol):
+    """A daemon, or what stands in for one."""
+
+    node: Node
+    store: IntentStore
+    events: EventLog
+    forwarding: Forwarding
+    speaker: Speaker
+
+    @property
+    def findings(self) -> Mapping[IpAddress, Finding]:
+        """How each backend's address is reached, or why it is not."""
+
+    @property
+    def blocked(self) -> BlockList | None:
+        """The block list that is in force."""
+
+    def turn(self) -> None:
+        """Carry out at once what a change of intent asks for."""
+
+    async def reload(self) -> str:
+        """Read the configuration file again; names what changed. Raises ConfigError or OSError."""
