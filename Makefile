@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 STAMP := $(VENV)/.installed
 BPF_DIR := edge/datapath/bpf
 
-.PHONY: help venv bpf lab lab-containerlab images render lint unit test test-containerlab bench hunt lock clean
+.PHONY: help venv bpf lab lab-containerlab images render lint unit test test-containerlab bench announcer-times hunt lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -52,6 +52,9 @@ test: bpf lint ## everything; the containerlab tier is skipped by name without D
 
 bench: bpf ## what a packet, a table and a generation cost here -> build/bench.json
 	$(BIN)/python -m lab.bench --json build/bench.json --plot build/bench.png
+
+announcer-times: bpf ## from events at an edge to routes in FRR's and BIRD's kernels -> build/announce.json
+	$(BIN)/python -m lab.announce --json build/announce.json --plot build/announce.png
 
 hunt: bpf ## fuzz the programs against their oracles with fresh seeds: make hunt SECONDS=600
 	$(BIN)/python -m tests.datapath.hunt --seconds $(or $(SECONDS),60)

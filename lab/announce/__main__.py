@@ -1,0 +1,5 @@
+"""`python -m lab.announce`."""
+
+from lab.cli.announce import announce
+
+announce()
