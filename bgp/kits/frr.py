@@ -1,0 +1,199 @@
+"""A router kit for FRR 8.4 or later, to be read by `vtysh -f` or merged into frr.conf (core: no I/O).
+
+The guards R1 to R17 are told in docs/routers.md. All names begin with FAIRHOP, so that nothing of the operator's is
+touched.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from bgp.attributes import BLACKHOLE
+from bgp.kits.model import DISCARD, Bfd, KitInput, Session
+from bgp.kits.notes import header
+
+# Kernel next-hop groups lose an ECMP member for good at an interface flap (8.4.4), hence none; `zebra work-queue 0`
+# saves 10 ms a change. bgpd holds all sessions back while a route-map update is pending, 5 s unless told otherwise.
+_HEAD: Final = """\
+frr defaults traditional
+no zebra nexthop kernel enable
+zebra work-queue 0
+bgp route-map delay-timer 1
+"""
+
+_LISTS: Final = """\
+bgp large-community-list expanded FAIRHOP-ANY-LARGE seq 5 permit .*
+route-map FAIRHOP-NOTHING deny 10
+exit
+"""
+
+_MAP: Final = """\
+route-map {name} permit {seq}
+ match as-path FAIRHOP-AS-{asn}
+ match {ip} address prefix-list {prefixes}
+"""
+
+_STRIP: Final = """\
+ set comm-list FAIRHOP-FOREIGN delete
+ set large-comm-list FAIRHOP-ANY-LARGE delete
+ set extcommunity none
+"""
+
+_WORDS: Final = {4: "ip", 6: "ipv6"}
+
+
+def render(kit: KitInput) -> str:
+    """The whole file."""
+    sections = [header(kit, "!", "frr"), _HEAD, "".join(_bfd(kit)), "".join(_statics(kit)), "".join(_lists(kit))]
+    sections += ["".join(_route_map(kit, session, version)) for session in kit.sessions for version in session.families]
+    return "!\n".join(section for section in [*sections, "".join(_bgp(kit))] if section)
+
+
+def _profile(bfd: Bfd) -> str:
+    return f"FAIRHOP-{bfd.receive_ms}-{bfd.transmit_ms}-{bfd.multiplier}"
+
+
+def _bfd(kit: KitInput) -> Iterator[str]:
+    profiles = sorted({session.bfd for session in kit.sessions if session.bfd})
+    if profiles:
+        yield "bfd\n"
+    for bfd in profiles:
+        yield f" profile {_profile(bfd)}\n  detect-multiplier {bfd.multiplier}\n"
+        yield f"  receive-interval {bfd.receive_ms}\n  transmit-interval {bfd.transmit_ms}\n exit\n"
+    if profiles:
+        yield "exit\n"
+
+
+def _statics(kit: KitInput) -> Iterator[str]:
+    for version in kit.families:
+        for prefix in kit.aggregates(version):
+            yield f"{_WORDS[version]} route {prefix} blackhole\n"
+        if any(kit.blackholes(session) for session in kit.carrying(version)):
+            yield f"{_WORDS[version]} route {DISCARD[version]}/{32 if version == 4 else 128} blackhole\n"
+
+
+def _lists(kit: KitInput) -> Iterator[str]:
+    for session in kit.sessions:
+        for version in session.families:
+            for number, vip in enumerate(session.prefixes(version), 1):
+                yield f"{_WORDS[version]} prefix-list {_prefixes(session, version)} seq {5 * number} permit {vip}\n"
+    for asn in kit.asns:
+        yield f"bgp as-path access-list FAIRHOP-AS-{asn} seq 5 permit ^{asn}(_{asn})*$\n"
+    for number, community in enumerate(map(_named, kit.kept_communities), 1):
+        yield f"bgp community-list expanded FAIRHOP-FOREIGN seq {5 * number} deny ^{community}$\n"
+    yield f"bgp community-list expanded FAIRHOP-FOREIGN seq {5 * len(kit.kept_communities) + 5} permit .*\n"
+    if any(kit.blackholes(session) for session in kit.sessions):
+        yield f"bgp community-list standard FAIRHOP-BLACKHOLE seq 5 permit {_named(BLACKHOLE)}\n"
+    yield _LISTS
+
+
+def _route_map(kit: KitInput, session: Session, version: int) -> Iterator[str]:
+    """Only the edge's own VIPs, only as its own, only from itself; of its communities only the own set stays."""
+    words = {"name": _import(session, version), "asn": session.asn, "ip": _WORDS[version]}
+    start = {**words, "prefixes": _prefixes(session, version)}
+    if kit.blackholes(session):
+        yield _MAP.format(seq=5, **start) + " match community FAIRHOP-BLACKHOLE\n"
+        yield f" set {_WORDS[version]} next-hop {'global ' if version == 6 else ''}{DISCARD[version]}\n"
+        yield f"{_STRIP} set community no-export additive\nexit\n"
+    yield _MAP.format(seq=10, **start)
+    yield from _next_hop(session, version)
+    yield _STRIP
+    if session.weight is not None:
+        yield f" set extcommunity bandwidth {session.weight}\n"
+    if kit.options.site_scope:
+        yield " set community no-export additive\n"
+    yield "exit\n"
+
+
+def _next_hop(session: Session, version: int) -> Iterator[str]:
+    if session.address.version == 4 and version == 4:
+        yield " set ip next-hop peer-address\n"
+    elif session.address.version == 4:  # there is no IPv6 `peer-address` on an IPv4 session
+        yield f" set ipv6 next-hop global {session.next_hop(6)}\n set ipv6 next-hop prefer-global\n"
+    elif session.interface is None:
+        yield " set ipv6 next-hop peer-address\n"
+        yield " set ipv6 next-hop prefer-global\n"
+
+
+def _bgp(kit: KitInput) -> Iterator[str]:
+    yield f"router bgp {kit.asn}\n"
+    if kit.router_id is not None:  # FRR has one already, and another would reset every session
+        yield f" bgp router-id {kit.router_id}\n"
+    yield " bgp log-neighbor-changes\n"
+    if len(kit.asns) > 1:  # else edges of different ASNs neither balance nor compare their MED
+        yield " bgp bestpath as-path multipath-relax\n bgp always-compare-med\n"
+    yield " neighbor FAIRHOP peer-group\n"
+    yield f" neighbor FAIRHOP timers {kit.keepalive} {kit.hold_time}\n"
+    yield " neighbor FAIRHOP advertisement-interval 0\n"
+    for session in kit.sessions:
+        yield from (f" neighbor {_peer(session)} {line}\n" for line in _session(kit, session))
+    for version in kit.families:
+        yield f" !\n address-family ipv{version} unicast\n"
+        yield from (f"  network {prefix}\n" for prefix in kit.aggregates(version))
+        yield f"  maximum-paths {kit.options.max_paths}\n"
+        for session in kit.sessions:
+            lines = _family(kit, session, version)
+            yield from (f"  {line}\n" for line in lines)
+        yield " exit-address-family\n"
+    yield "exit\n"
+
+
+def _session(kit: KitInput, session: Session) -> Iterator[str]:
+    if session.interface is not None:
+        yield f"interface remote-as {session.asn}"
+    else:
+        yield f"remote-as {session.asn}"
+    yield "peer-group FAIRHOP"
+    yield f"description {session.edge}"
+    if not session.edge_passive and session.interface is None:  # one side calls: no collisions at the start
+        yield "passive"
+    if session.gtsm:
+        yield f"ttl-security hops {session.multihop or 1}"
+    elif session.multihop is not None:
+        yield f"ebgp-multihop {session.multihop}"
+    if session.has_md5:
+        yield f"password {session.md5 or session.placeholder}"
+    if session.bfd is not None:
+        yield "bfd"
+        yield f"bfd profile {_profile(session.bfd)}"
+    if session.address.version == 6 and 4 in session.families:
+        yield "capability extended-nexthop"
+    if kit.options.roles:
+        yield "local-role provider"
+    yield "graceful-restart-helper" if kit.options.graceful_restart else "graceful-restart-disable"
+    if kit.blackholes(session) and session.multihop is None:
+        yield "disable-connected-check"  # the discard next hop is on no link
+
+
+def _family(kit: KitInput, session: Session, version: int) -> Iterator[str]:
+    peer = f"neighbor {_peer(session)}"
+    if version not in session.families:
+        if version == 4:  # FRR activates that one by itself
+            yield f"no {peer} activate"
+        return
+    yield f"{peer} activate"
+    yield f"{peer} route-map {_import(session, version)} in"
+    yield f"{peer} route-map FAIRHOP-NOTHING out"
+    # `force` (with the kept input) counts what the policy refuses too: an edge that announces the world is cut off at
+    # its next announcement that passes; without it, never.
+    yield f"{peer} soft-reconfiguration inbound"
+    options = kit.options
+    bound = f"{kit.limit(session, version)} {options.warning_percent} restart {options.restart_minutes}"
+    yield f"{peer} maximum-prefix {bound} force"
+
+
+def _peer(session: Session) -> str:
+    return session.interface or str(session.address)
+
+
+def _prefixes(session: Session, version: int) -> str:
+    return f"FAIRHOP-{session.edge}-{version}"
+
+
+def _import(session: Session, version: int) -> str:
+    return f"FAIRHOP-FROM-{session.edge}-{version}"
+
+
+def _named(community: str) -> str:
+    """A community in FRR's words, which its expressions match."""
+    names = {"65535:0": "graceful-shutdown", "65535:65281": "no-export", BLACKHOLE: "blackhole"}
+    return names.get(community, community)

@@ -1,0 +1,1 @@
+"""The router kits: their text, their parsers, and routers under attack."""
