@@ -85,15 +85,17 @@ def valid_extended_community(text: str) -> bool:
     if _EXTENDED.fullmatch(text) is None:
         return False
     asn, value = _numbers(text.partition(":")[2])
-    if asn <= 0xFFFF:
-        return value <= 0xFFFFFFFF
-    return asn <= 0xFFFFFFFF and value <= 0xFFFF and not text.startswith("bandwidth:")
+    return asn <= 0xFFFF and value <= 0xFFFFFFFF  # ExaBGP sends a longer asn as an IPv4 address
 
 
 _KINDS: Final[tuple[tuple[str, Callable[[str], bool], str], ...]] = (
     ("communities", valid_community, "asn:value, each 0 to 65535"),
     ("large_communities", valid_large_community, "three numbers from 0 to 4294967295, such as 65110:1:2"),
-    ("extended_communities", valid_extended_community, "target:, origin: or bandwidth: with asn:value"),
+    (
+        "extended_communities",
+        valid_extended_community,
+        "target:, origin: or bandwidth: and asn:value, to 65535 and 4294967295",
+    ),
 )
 
 

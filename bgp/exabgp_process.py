@@ -33,6 +33,7 @@ class ExaBGP:
         self._process: Process | None = None
         self._runner: Account | None = None
         self._conf = ""
+        self._low_ports = False
         self.complaint = ""
         """Why what was written last could not be written; empty when it could."""
 
@@ -58,6 +59,7 @@ class ExaBGP:
         conf = render(config, relay, read_keys(config, os.environ))
         self._dir.write_conf(conf, self._runner)
         self._conf = conf
+        self._low_ports = any(peer.passive and peer.listen < 1024 for peer in config.peers)
 
     def reload(self, config: SpeakerConfig) -> None:
         """Have the running process read a new configuration; its running relay stays.
@@ -73,7 +75,7 @@ class ExaBGP:
         """Start it. Raises ProcessError."""
         assert self._runner is not None
         argv, env = self._command()
-        self._process = Process.spawn(argv, env, self._dir.log, self._runner)
+        self._process = Process.spawn(argv, env, self._dir.log, self._runner, self._low_ports)
         self._save_identity(self._process)
         self._watch(self._process)
 

@@ -40,12 +40,17 @@ def account(user: str | None) -> Account:
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
-def unprivileged(argv: Sequence[str], runner: Account) -> list[str]:
-    """`argv` as that account without any capability or a way to one; unchanged if we already are the account."""
+def unprivileged(argv: Sequence[str], runner: Account, low_ports: bool = False) -> list[str]:
+    """`argv` as that account without any capability or a way to one; unchanged if we already are the account.
+
+    With `low_ports` it may listen on ports below 1024, and has no other capability.
+    """
     if runner.uid == os.geteuid():
         return list(argv)
-    drop = ["setpriv", "--reuid", str(runner.uid), "--regid", str(runner.gid), "--clear-groups"]
-    return [*drop, "--bounding-set", "-all", "--inh-caps", "-all", "--no-new-privs", "--", *argv]
+    drop = ["setpriv", "--reuid", str(runner.uid), "--regid", str(runner.gid), "--clear-groups", "--no-new-privs"]
+    kept = "-all,+net_bind_service" if low_ports else "-all"
+    drop += ["--bounding-set", kept, "--inh-caps", kept, *(["--ambient-caps", kept] if low_ports else [])]
+    return [*drop, "--", *argv]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +107,14 @@ class Process:
         self._pidfd = pidfd
 
     @classmethod
-    def spawn(cls, argv: Sequence[str], env: Mapping[str, str], log: Path, runner: Account) -> Self:
+    def spawn(
+        cls, argv: Sequence[str], env: Mapping[str, str], log: Path, runner: Account, low_ports: bool = False
+    ) -> Self:
         """Start `argv` in a session of its own, stdin from /dev/null, all output to `log`. Raises ProcessError."""
         try:
             with log.open("ab") as output:
                 child = subprocess.Popen(
-                    unprivileged(argv, runner),
+                    unprivileged(argv, runner, low_ports),
                     env=dict(env),
                     cwd="/",
                     stdin=subprocess.DEVNULL,
@@ -147,15 +154,15 @@ class Process:
         poll.register(self._pidfd, select.POLLIN)
         return bool(poll.poll(0))
 
-    def reap(self) -> str:
-        """Forget an ended process; says how it ended as far as we may know."""
+    def reap(self, name: str = "ExaBGP") -> str:
+        """Forget an ended process; says how it ended as far as we may know, with `name` as its subject."""
         try:
             status = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
         except ChildProcessError:
             status = None
         os.close(self._pidfd)
         if status is None:
-            return "ExaBGP ended"
+            return f"{name} ended"
         if status.si_code == os.CLD_EXITED:
-            return f"ExaBGP exited with status {status.si_status}"
-        return f"ExaBGP was killed by {signal.Signals(status.si_status).name}"
+            return f"{name} exited with status {status.si_status}"
+        return f"{name} was killed by {signal.Signals(status.si_status).name}"

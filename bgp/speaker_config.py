@@ -59,6 +59,8 @@ class PeerConfig:
             raise self._error(f"multihop is {self.multihop}", "2 to 255 hops")
         if self.interface is not None and _INTERFACE.fullmatch(self.interface) is None:
             raise self._error(f"interface is {self.interface!r}", "1 to 15 letters, digits and any of _.-")
+        if self.passive and self.ttl_security:  # ExaBGP sets the TTL of a connection only once it has answered the SYN
+            raise self._error("ttl_security is true", "false for a passive peer: ExaBGP's SYN-ACK would have TTL 64")
         if self.md5 is not None:
             check_key(f"peer {self.name}", self.md5)
 
@@ -151,11 +153,16 @@ class SpeakerConfig:
 
         ExaBGP keeps a session when only its interface changes, and its relay was started with the restart time.
         """
+
+        def low_ports(config: "SpeakerConfig") -> bool:
+            return any(peer.passive and peer.listen < 1024 for peer in config.peers)
+
         keys = [
             key for key in ("asn", "router_id", "user", "graceful_restart") if getattr(self, key) != getattr(new, key)
         ]
         interfaces = {peer.address: peer.interface for peer in self.peers}
         moved = [peer.name for peer in new.peers if interfaces.get(peer.address, peer.interface) != peer.interface]
+        keys += ["a listening port below 1024"] if low_ports(new) and not low_ports(self) else []
         return keys + [f"interface of peer {name}" for name in moved]
 
 

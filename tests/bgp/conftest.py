@@ -134,15 +134,23 @@ class EdgeDaemon:
 
     run_dir: Path
     user: str | None
+    netns: Path = Path("/run/netns") / EDGE
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Laid over the configuration."""
     events: list[dict[str, Any]] = field(default_factory=list)
     process: subprocess.Popen[str] | None = None
 
-    def start(self) -> Self:
+    @property
+    def config(self) -> dict[str, Any]:
+        """The speaker's configuration as plain data."""
         peer: dict[str, object] = {"name": "r1", "address": "10.0.5.0", "asn": 65101, "local_address": "10.0.5.1"}
         peer |= {"md5": SECRET, "ttl_security": True, "local_address6": HOP6}
         config = {"asn": 65110, "router_id": "10.255.0.6", "hold_time": 3, "lease": 2.0, "user": self.user}
-        settings = json.dumps({**config, "prefixes": [VIP, OTHER, VIP6], "peers": [peer]})
-        argv = ["nsenter", f"--net=/run/netns/{EDGE}", sys.executable, "-m", "tests.bgp.edge_daemon"]
+        return {**config, "prefixes": [VIP, OTHER, VIP6], "peers": [peer], **self.settings}
+
+    def start(self) -> Self:
+        settings = json.dumps(self.config)
+        argv = ["nsenter", f"--net={self.netns}", sys.executable, "-m", "tests.bgp.edge_daemon"]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
             [*argv, str(self.run_dir), settings], cwd=ROOT, stdin=pipe, stdout=pipe, text=True

@@ -1,7 +1,8 @@
 """A daemon that does nothing but announce: `python -m tests.bgp.edge_daemon RUN_DIR CONFIG_JSON`.
 
-Orders are JSON lines on stdin: {"declare": {PREFIX: null or {"communities": [...]}}}, {"feed": [PREFIX...]} (heartbeat
-for these only; null for all), {"state": true}, {"stop": true}. Answers and events are JSON lines on stdout.
+Orders are JSON lines on stdin: {"declare": {PREFIX: null or what of `to_plain` differs from the defaults}},
+{"feed": [PREFIX...]} (heartbeat for these only; null for all), {"reconfigure": CONFIG}, {"hang": SECONDS},
+{"state": true}, {"stop": true}. Answers and events are JSON lines on stdout.
 """
 
 import asyncio
@@ -9,21 +10,25 @@ import contextlib
 import json
 import os
 import sys
-from ipaddress import IPv4Address, IPv6Address
+import time
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import Any
 
-from bgp.exabgp_conf import PeerConfig, SpeakerConfig
 from bgp.report import Event, word
-from bgp.route import Prefix, Route, parse_prefix
+from bgp.route import Prefix, from_plain, parse_prefix
 from bgp.speaker import Speaker
+from bgp.speaker_config import PeerConfig, SpeakerConfig
 from bgp.wire import LineBuffer
+
+DEFAULTS: dict[str, Any] = {"next_hop": "self", "med": None, "communities": []}
 
 
 def config_from(plain: dict[str, Any]) -> SpeakerConfig:
     """Read what `json.dumps` made of the test's settings."""
-    kinds = {"address": IPv4Address, "local_address": IPv4Address, "local_address6": IPv6Address}
-    peers = tuple(PeerConfig(**{**p, **{key: kind(p[key]) for key, kind in kinds.items()}}) for p in plain["peers"])
+    kinds = {"address", "local_address", "local_address4", "local_address6"}
+    read = [{k: ip_address(v) if k in kinds else v for k, v in p.items()} for p in plain["peers"]]
+    peers = tuple(PeerConfig(**peer) for peer in read)  # type: ignore[arg-type]  # what JSON held
     prefixes = tuple(parse_prefix(p) for p in plain["prefixes"])
     rest = {k: v for k, v in plain.items() if k not in ("peers", "prefixes", "router_id")}
     return SpeakerConfig(router_id=IPv4Address(plain["router_id"]), peers=peers, prefixes=prefixes, **rest)
@@ -46,6 +51,7 @@ def report(speaker: Speaker) -> None:
         converged=state.converged,
         prefixes={str(p): word(s.acked) for p, s in state.prefixes.items()},
         peers={p.name: p.up for p in state.peers},
+        adrift=speaker.adrift,
     )
 
 
@@ -67,9 +73,11 @@ async def main() -> None:
             order = await asyncio.wait_for(orders.get(), 0.1)
         if "declare" in order:
             routes = {parse_prefix(p): r for p, r in order["declare"].items()}
-            speaker.declare(
-                {p: None if r is None else Route(p, communities=tuple(r["communities"])) for p, r in routes.items()}
-            )
+            speaker.declare({p: None if r is None else from_plain(p, DEFAULTS | r) for p, r in routes.items()})
+        if "reconfigure" in order:
+            speaker.reconfigure(config_from(order["reconfigure"]))
+        if "hang" in order:
+            time.sleep(order["hang"])  # a wedged work loop, on purpose
         if "feed" in order:
             fed = [parse_prefix(p) for p in order["feed"]] if order["feed"] is not None else None
         if "state" in order:
