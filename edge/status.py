@@ -4,14 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bgp.report import PeerStatus, PrefixStatus, SpeakerState
+from bgp.bmp.readback import ReadBack
+from bgp.report import PeerStatus, SpeakerState
 from edge.announce import Decision, Stance
+from edge.attributes import route_for
+from edge.datapath.addresses import network_of
 from edge.datapath.blocklist import BlockList
 from edge.datapath.model import Counters, IpAddress, IpNetwork
 from edge.datapath.next_hop import Finding
 from edge.health import Health
 from edge.maglev import LookupTable, imbalance
 from edge.node import Node
+from edge.status_bgp import accepted_by
 
 SCHEMA_VERSION = 1
 _MOST_HIT = 10  # prefixes of the block list
@@ -38,16 +42,32 @@ class ForwarderView:
 
 
 def facts(
-    node: Node, forwarder: ForwarderView, speaker: SpeakerState, events: Sequence[Mapping[str, Any]], now: float
+    node: Node,
+    forwarder: ForwarderView,
+    speaker: SpeakerState,
+    events: Sequence[Mapping[str, Any]],
+    now: float,
+    read_back: ReadBack | None = None,
 ) -> dict[str, Any]:
     """Everything `fairhop status` shows; ages are in seconds."""
     decisions = node.decisions(now)
+    pools = {name: _pool(node, name, forwarder, now) for name in node.config.pools}
     return {
         "schema_version": SCHEMA_VERSION,
         "node": node.config.node,
         "verdict": verdict(decisions, node.fault),
-        "vips": [_vip(prefix, decision, speaker) for prefix, decision in decisions.items()],
-        "pools": [_pool(node, name, forwarder, now) for name in node.config.pools],
+        "vips": [
+            {
+                "prefix": str(prefix),
+                "stance": decision.stance.value,
+                "reason": decision.reason.value,
+                "acked": _acked(node, prefix, decision, speaker),
+                "accepted": accepted_by(prefix, read_back),
+                **_behind(node, prefix, pools),
+            }
+            for prefix, decision in decisions.items()
+        ],
+        "pools": list(pools.values()),
         "forwarder": {
             "modes": dict(forwarder.modes),
             "remarks": dict(forwarder.remarks),
@@ -81,20 +101,22 @@ def verdict(decisions: Mapping[IpNetwork, Decision], fault: str) -> str:
     return f"NOT SERVING ({words})" if stances == {Stance.WITHDRAWN} else f"DEGRADED ({words})"
 
 
-def _vip(prefix: IpNetwork, decision: Decision, speaker: SpeakerState) -> dict[str, Any]:
+def _acked(node: Node, prefix: IpNetwork, decision: Decision, speaker: SpeakerState) -> bool:
+    """Whether ExaBGP holds what was decided just now."""
     sent = speaker.prefixes.get(prefix)
+    wanted = route_for(node.config.announcer, prefix, decision.stance)
+    return sent is not None and sent.applied and sent.wanted == wanted
+
+
+def _behind(node: Node, prefix: IpNetwork, pools: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What stands behind a prefix: backends of all its services' pools, the healthy ones, and whether any panics."""
+    names = {s.pool for s in node.config.services if prefix in map(network_of, s.vips)}
+    concerned = [pools[name] for name in sorted(names)]
     return {
-        "prefix": str(prefix),
-        "stance": decision.stance.value,
-        "reason": decision.reason.value,
-        "acked": sent is not None and sent.applied and _wanted(sent) is decision.stance,
+        "healthy": sum(pool["healthy"] for pool in concerned),
+        "backends": sum(len(pool["backends"]) for pool in concerned),
+        "panic": any(pool["panic"] for pool in concerned),
     }
-
-
-def _wanted(sent: PrefixStatus) -> Stance:
-    if sent.wanted is None:
-        return Stance.WITHDRAWN
-    return Stance.DEPREFERRED if sent.wanted.communities else Stance.ANNOUNCED
 
 
 def _block_list(blocked: BlockList | None, hits: Mapping[int, int]) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from edge.datapath.model import ForwarderState
 from edge.datapath.outcome import Choice
 from edge.orders import Orders
 from edge.served import CONFIG, USAGE, Served
+from edge.showing import Showing
 from edge.strictyaml import ConfigError
 from edge.why import FiveTuple, FlowError, describe, frame, parse_flow, path
 from edge.why import Path as PacketPath
@@ -29,10 +30,11 @@ class Verbs:
         self._daemon = daemon
         self._config = config
         self.orders = Orders(daemon)
+        self.showing = Showing(daemon)
 
     def table(self) -> Mapping[str, Handler]:
         """Verb -> handler."""
-        return {"status": self._status, "why": self._why, "reload": self._reload, **self.orders.table()}
+        return {"status": self._status, "why": self._why, "reload": self._reload, **self.orders.table(), **self.showing.table()}
 
     async def _status(self, _: Mapping[str, Any], __: int) -> Answer:
         daemon, forwarding = self._daemon, self._daemon.forwarding

@@ -15,9 +15,10 @@ IMPURE = {
 }  # fmt: skip
 CORES_BY_PACKAGE = {
     "bgp": "attributes exabgp_api exabgp_conf lease relay_core report rib route speaker_config supervisor wire",
+    "bgp/bmp": "readback",
     "edge": "announce attributes capture config config_addresses config_announcer config_checks config_findings "
-    "config_limits config_protection config_rules decode health intent maglev node offline plan quiet "
-    "scalars status strictyaml why",
+    "config_limits config_protection config_rules decode health intent log_limit maglev node offline plan quiet "
+    "scalars status status_bgp status_health strictyaml why",
     "edge/backend": "config",
     "edge/datapath": "abi addresses blocklist checks decap_oracle encode encode_backend encode_tables hashing headers "
     "model netlink next_hop oracle oracle_addresses oracle_choice oracle_icmp oracle_icmp6 oracle_messages "

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from edge.cli.common import NEGATIVE, TIMED_OUT, fail, json_option, print_json, request, socket_option
+from edge.cli.table import age
 
 
 @click.command()
@@ -35,7 +36,9 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     modes = ", ".join(f"{interface} {mode}" for interface, mode in forwarder["modes"].items())
     lines = [f"{facts['node']}: {facts['verdict']}", ""]
     for vip in facts["vips"]:
-        lines.append(f"vip {vip['prefix']:<20} {vip['stance']:<13}{_mark(vip['acked'])} {vip['reason']}")
+        lines.append(
+            f"vip {vip['prefix']:<20} {vip['stance']:<13}{_mark(vip['acked'])} {_behind(vip)}, {vip['reason']}"
+        )
     for pool in facts["pools"]:
         digest = (pool["digest"] or "-")[:12]
         panic = " PANIC" if pool["panic"] else ""
@@ -55,7 +58,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     for peer in facts["announcer"]["peers"]:
         state = "up" if peer["up"] else "down"
         lines.append(
-            f"  peer {peer['name']} {peer['address']} AS{peer['asn']} {state} {_age(peer['since'])} {peer['reason']}"
+            f"  peer {peer['name']} {peer['address']} AS{peer['asn']} {state} {age(peer['since'])} {peer['reason']}"
         )
     lines += _intent_lines(facts["intent"])
     lines += [f"event {e['at']} {e['subject']}: {e['old']} -> {e['new']}, {e['reason']}" for e in facts["events"][-5:]]
@@ -66,11 +69,17 @@ def _mark(acked: bool) -> str:
     return "acked " if acked else "ASKED "
 
 
+def _behind(vip: dict[str, Any]) -> str:
+    accepted = vip.get("accepted")
+    words = [f"accepted {accepted['by']}/{accepted['of']}"] if accepted else []
+    return ", ".join([*words, f"healthy {vip['healthy']}/{vip['backends']}" + (" PANIC" if vip["panic"] else "")])
+
+
 def _backend_line(backend: dict[str, Any]) -> str:
     latency = f" ({backend['latency'] * 1000:.1f}ms)" if backend["latency"] is not None else ""
     state = "drained" if backend["drained"] else backend["state"]
     return (
-        f"  {backend['name']:<14} {backend['address']:<16} {state:<8} {_age(backend['since'])}{latency}"
+        f"  {backend['name']:<14} {backend['address']:<16} {state:<8} {age(backend['since'])}{latency}"
         f" slots {backend['slots']} weight {backend['weight']} {backend['last'] or 'no result yet'}"
     )
 
@@ -80,11 +89,3 @@ def _intent_lines(intent: dict[str, Any]) -> list[str]:
         (f"backend {name}", drain) for name, drain in intent["backends"].items()
     ]
     return [f"drained: {what} since {d['since']} by uid {d['uid']} {d['reason']}".rstrip() for what, d in standing]
-
-
-def _age(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"

@@ -96,7 +96,9 @@ def test_the_facts_of_a_serving_node() -> None:
     found = facts(node, view(), speaker(PrefixStatus(PLAIN, PLAIN, PLAIN, 0)), events, 50.0)
     assert json.loads(json.dumps(found)) == found
     assert (found["schema_version"], found["node"], found["verdict"]) == (1, "a-e1", "SERVING")
-    assert found["vips"] == [{"prefix": str(VIP), "stance": "announced", "reason": "serving", "acked": True}]
+    behind = {"accepted": None, "healthy": 3, "backends": 3, "panic": False}
+    said = {"prefix": str(VIP), "stance": "announced", "reason": "serving", "acked": True}
+    assert found["vips"] == [said | behind]
     forwarder = found["forwarder"]
     assert forwarder["rx"] == forwarder["tx"] + forwarder["passed"] + sum(forwarder["drops"].values())
     assert (forwarder["drops"], forwarder["notes"]) == ({"martian": 3}, {"other_host": 2})
