@@ -34,7 +34,13 @@ class Verbs:
 
     def table(self) -> Mapping[str, Handler]:
         """Verb -> handler."""
-        return {"status": self._status, "why": self._why, "reload": self._reload, **self.orders.table(), **self.showing.table()}
+        return {
+            "status": self._status,
+            "why": self._why,
+            "reload": self._reload,
+            **self.orders.table(),
+            **self.showing.table(),
+        }
 
     async def _status(self, _: Mapping[str, Any], __: int) -> Answer:
         daemon, forwarding = self._daemon, self._daemon.forwarding
