@@ -199,7 +199,7 @@ def frr_conf(world: World, router: Node) -> str:
 _BIRD_HEAD = """\
 log stderr all;
 router id {router_id};
-protocol device {{ scan time 10; }}
+protocol device {{ scan time 1; }}
 protocol kernel {{
     merge paths {merge};
     ipv4 {{ export where source = RTS_BGP; import none; }};

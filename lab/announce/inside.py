@@ -12,8 +12,9 @@ from pathlib import Path
 from edge.ask import RefusedError, UnreachableError
 from lab.announce.bed import Bed
 from lab.announce.figures import Outcome
-from lab.announce.measures import RECIPES, Effort, MissingError
+from lab.announce.measures import Effort, MissingError
 from lab.announce.plan import Kind, Layout
+from lab.announce.recipes import RECIPES
 from lab.announce.rows import BY_NAME, Row
 from lab.netns import linux
 from lab.runtime import LabError

@@ -280,7 +280,7 @@ _FULL = layout(vips=FULL, options=AT_ONCE)
 _NO_DAEMON = layout(daemons=False, vips=1)
 _SHORT_HOLD = layout(router_hold=3, options={"announcer": {"hold_time": 3}})
 
-RECIPES: dict[str, Recipe] = {
+SHORT_RECIPES: dict[str, Recipe] = {
     "floor-update": (_NO_DAEMON, _floor_update),
     "floor-close": (_NO_DAEMON, _floor_close),
     "drain-vip": (_INSTANT, _drain_vip),

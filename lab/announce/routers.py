@@ -53,11 +53,19 @@ class Router:
         return KernelWatch(NETNS / self.node.name, prefixes)
 
     def updates(self, peer: str) -> int:
-        """How many UPDATEs it has had from the edge at `peer`."""
+        """How many UPDATEs it has had from the edge `peer`; at BIRD, how many routes in them."""
         if self._space.world.layout.kind == "frr":
-            facts = json.loads(self._vtysh(f"show bgp neighbors {peer} json"))[peer]
+            address = str(self.node.towards(peer).peer_address)
+            facts = json.loads(self._vtysh(f"show bgp neighbors {address} json"))[address]
             return int(facts["messageStats"]["updatesRecv"])
-        raise LabError(f"{self._space.world.layout.kind}: UPDATEs are counted on the wire, not asked for")
+        if self._space.world.layout.kind == "bird":
+            control = str(self._place / "bird.ctl")
+            text = sh("birdc", "-s", control, "show", "protocols", "all", peer)
+            counts = {
+                line.split(":")[0].strip(): line.split(":")[1].split() for line in text.splitlines() if ":" in line
+            }
+            return int(counts["Import updates"][0]) + int(counts["Import withdraws"][0])
+        raise LabError("gobgp: UPDATEs are not counted")
 
     def _vtysh(self, command: str) -> str:
         return sh("vtysh", "--vty_socket", str(self._place), "-d", "bgpd", "-c", command)

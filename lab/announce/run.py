@@ -11,8 +11,9 @@ from typing import Any
 
 from lab.announce import inside, routers
 from lab.announce.figures import FAIL, HEADINGS, Outcome, outcome_from_json
-from lab.announce.measures import RECIPES, Effort
+from lab.announce.measures import Effort
 from lab.announce.plan import KINDS, Kind
+from lab.announce.recipes import RECIPES
 from lab.announce.rows import ROWS, Row
 from lab.runtime import LabError
 
