@@ -5,7 +5,8 @@ routes go, and it is started anew with a growing delay. `now` is monotonic secon
 """
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 START_LIMIT: Final = 10.0
@@ -99,6 +100,7 @@ class Supervisor:
     reason: str = "not started"
     since: float = 0.0
     deaths: int = 0
+    reasons: Mapping[Phase, str] = field(default_factory=lambda: REASONS, repr=False)
     _deadline: float | None = None
     _tick_at: float | None = None
     _delay: int = 0
@@ -140,4 +142,4 @@ class Supervisor:
             self._deadline += gap
         if now < self._deadline:
             return Action.NOTHING, None
-        return self.handle(Event.TIMEOUT, REASONS[self.phase], now)
+        return self.handle(Event.TIMEOUT, self.reasons[self.phase], now)

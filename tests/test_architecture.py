@@ -15,6 +15,7 @@ IMPURE = {
 }  # fmt: skip
 CORES_BY_PACKAGE = {
     "bgp": "attributes exabgp_api exabgp_conf lease relay_core report rib route speaker_config supervisor wire",
+    "bgp/bfd": "auth config engine gate packet session status",
     "bgp/bmp": "readback",
     "edge": "announce attributes capture config config_addresses config_announcer config_checks config_findings "
     "config_limits config_protection config_rules decode health intent log_limit maglev node offline plan quiet "

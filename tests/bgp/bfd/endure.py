@@ -1,0 +1,167 @@
+"""BFD under full load: `python -m tests.bgp.bfd.endure --minutes N --load M [--interval 0.01] [--out FILE]`; root.
+
+One process of ours speaks to BIRD and to a second process of ours, over IPv4 and IPv6, while M processes per core
+burn it. Every session that leaves Up is counted at each end, with its reason; what comes out is JSON. BIRD is given
+SCHED_FIFO too, as a router would not share the burning machine: without it, its own packets come late.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from bgp.bfd.config import BfdConfig, BfdPeer
+from bgp.bfd.gate import Source
+from tests.bgp.bfd.node import Node, node, peer4, peer6
+from tests.bgp.routers.bird import Bird
+from tests.bgp.routers.net import Star, run_in, star
+from tests.bgp.routers.router import running
+
+_BIRD = """\
+log stderr all;
+router id 10.77.1.0;
+protocol device {{}}
+protocol bfd {{
+  debug {{ states, events }};
+  interface "*" {{ min rx interval {ms} ms; min tx interval {ms} ms; multiplier 3; }};
+  neighbor 10.77.1.1;
+  neighbor fd77:0:0:1::1;
+}}
+"""
+_ENDS = (("10.78.0.0", "10.78.0.1"), ("fd78::", "fd78::1"))
+
+
+def _burn() -> None:
+    while True:
+        sum(range(1000))
+
+
+@contextmanager
+def burning(count: int) -> Iterator[None]:
+    """So many processes that do nothing else."""
+    burners = [multiprocessing.Process(target=_burn, daemon=True) for _ in range(count)]
+    for burner in burners:
+        burner.start()
+    try:
+        yield
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.join()
+
+
+def run_first(pid: int, priority: int) -> None:
+    """SCHED_FIFO for every thread of a process; BIRD's BFD has one of its own."""
+    if priority:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setscheduler(int(task.name), os.SCHED_FIFO, os.sched_param(priority))
+
+
+def _join(net: Star) -> None:
+    """A link between the two leaves, for the two processes of ours."""
+    first, second = net.leaves["e1"].netns, net.leaves["e2"].netns
+    run_in(first, "ip", "link", "add", "pair", "type", "veth", "peer", "name", "pair", "netns", second.name)
+    for netns, end in ((first, 0), (second, 1)):
+        run_in(netns, "ip", "address", "add", f"{_ENDS[0][end]}/31", "dev", "pair")
+        run_in(netns, "ip", "address", "add", f"{_ENDS[1][end]}/127", "dev", "pair", "nodad")
+        run_in(netns, "ip", "link", "set", "pair", "up")
+
+
+def _ours(own: int, interval: float) -> tuple[BfdPeer, ...]:
+    pairs = [(ip_address(ends[1 - own]), ip_address(ends[own])) for ends in _ENDS]
+    return tuple(BfdPeer(f"ours{peer.version}", peer, local, tx=interval, rx=interval) for peer, local in pairs)
+
+
+def endure(seconds: float, load: int, interval: float, gate: tuple[Source, ...], priority: int = 10) -> dict[str, Any]:
+    """Run for so long under `load` busy processes per core; the downs and pauses of each session."""
+    with ExitStack() as stack:
+        net = stack.enter_context(star("fh-bfd", ["e1", "e2"]))
+        bird = stack.enter_context(running(Bird, net, _BIRD.format(ms=round(interval * 1e3))))
+        _join(net)
+        leaf = net.leaves["e1"]
+        times = {"tx": interval, "rx": interval}
+        near = (peer4(leaf, "bird4", **times), peer6(leaf, "bird6", **times), *_ours(0, interval))
+        configs = (BfdConfig(near, gate, priority=priority), BfdConfig(_ours(1, interval), gate, priority=priority))
+        nodes = [stack.enter_context(node(net.leaves[n].netns, c)) for n, c in zip(("e1", "e2"), configs, strict=True)]
+        for one in nodes:
+            for peer in one.config.peers:
+                one.up(peer.name)
+        time.sleep(1.0)
+        run_first(bird.processes["bird"].pid, priority)
+        marks, log = [len(one.events) for one in nodes], len(bird.log)
+        began = time.monotonic()
+        with burning(load * (os.cpu_count() or 1)):
+            time.sleep(seconds)
+            found = [_found(one, mark) for one, mark in zip(nodes, marks, strict=True)]
+        theirs = len(re.findall(r"changed from Up to Down", bird.log[log:]))
+        measured = {"seconds": round(time.monotonic() - began, 1), "load": load, "interval": interval}
+        measured["nice"] = int(os.environ.get("FAIRHOP_NICE", "0"))
+        limits = {source.name: source.limit for source in gate}
+        remarks = [remark for one in found for remark in one["remarks"]]
+        return {
+            **measured,
+            "gate": limits,
+            "bird_false_downs": theirs,
+            "remarks": remarks,
+            "near": found[0],
+            "far": found[1],
+        }
+
+
+def _found(one: Node, mark: int) -> dict[str, Any]:
+    downs = [
+        (event["subject"], event["reason"])
+        for event in one.events[mark:]
+        if event.get("old") == "up" and event["subject"].startswith("bfd ")
+    ]
+    answer = one.ask()
+    gaps = {session["name"]: _ms(session["gaps"]) for session in answer["sessions"]}
+    return {
+        "false_downs": len(downs),
+        "downs": downs,
+        "gaps_ms": gaps,
+        "beats_ms": _ms(answer["beats"]),
+        **_remarks(answer),
+    }
+
+
+def _remarks(answer: dict[str, Any]) -> dict[str, Any]:
+    return {"remarks": answer["state"]["remarks"]}
+
+
+def _ms(gaps: dict[str, float]) -> dict[str, float]:
+    return {key: value if key == "count" else round(value * 1e3, 2) for key, value in gaps.items()}
+
+
+def main() -> int:
+    """Entry point; status 1 when a session went down."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bgp.bfd.endure", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--load", type=int, default=2, help="busy processes per core")
+    parser.add_argument("--interval", type=float, default=0.01, help="seconds; the multiplier is 3")
+    parser.add_argument("--beat", type=float, default=0.025, help="the gate's interval in seconds")
+    parser.add_argument("--misses", type=int, default=4)
+    parser.add_argument("--priority", type=int, default=10, help="of SCHED_FIFO; 0 for none")
+    parser.add_argument("--nice", type=int, default=0, help="of the daemons that beat")
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    os.environ["FAIRHOP_NICE"] = str(given.nice)
+    gate = tuple(Source(name, given.beat, given.misses) for name in ("daemon", "forwarder"))
+    result = json.dumps(endure(given.minutes * 60, given.load, given.interval, gate, given.priority), indent=1)
+    if given.out:
+        given.out.write_text(result)
+    sys.stdout.write(result + "\n")
+    plain = json.loads(result)
+    return int(bool(plain["near"]["false_downs"] or plain["far"]["false_downs"] or plain["bird_false_downs"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
