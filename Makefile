@@ -44,7 +44,7 @@ lint: $(STAMP) ## ruff and mypy; warnings are errors
 	$(BIN)/mypy
 
 unit: bpf ## the tests that start no program and need no privilege: about 20 s on two cores
-	$(PYTEST) -q -n 2 -m "not process and not kernel and not lab and not containerlab"
+	$(PYTEST) -q -n 2 -m "not slow and not process and not kernel and not lab and not containerlab"
 
 test: bpf lint ## everything; the containerlab tier is skipped by name without Docker or Go
 	requirements/install-apt lab test

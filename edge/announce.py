@@ -69,12 +69,15 @@ class Others:
 
 @dataclass(frozen=True, slots=True)
 class VipFacts:
-    """What holds for one vip_prefix. `others` None: nobody can tell. The first two are about remote backends."""
+    """What holds for one vip_prefix. `others` None: nobody can tell. The first two are about remote backends.
+
+    `silent_since`: since when its checks have been without a result for too long, None while they have them.
+    """
 
     backends_up: bool = True
     enough: bool = True
     service_ok: bool = True
-    checker_heard: bool = True
+    silent_since: float | None = None
     drain_since: float | None = None
     forced: bool = False
     blackholed: bool = False
@@ -140,11 +143,19 @@ def _start(node: NodeFacts, _: VipFacts, now: float) -> Decision | None:
     return Decision(Stance.WITHDRAWN, Reason.SETTLING, node.announce_from) if waits else None
 
 
-def _silence(_: NodeFacts, vip: VipFacts, __: float) -> Decision | None:
-    """A dead checker is this node's own fault; if every node's is dead, the last announcement stays all the same."""
-    if vip.checker_heard:
+def _silence(node: NodeFacts, vip: VipFacts, now: float) -> Decision | None:
+    """A dead checker is this node's own fault. Where routers tell who else is there, it leaves as a drain does.
+
+    So if every node's checker dies at once, each sees the others leaving, and the last announcements stay.
+    """
+    if vip.silent_since is None:
         return None
-    return Decision(Stance.DEPREFERRED, Reason.LAST) if vip.alone else Decision(Stance.WITHDRAWN, Reason.CHECKER_SILENT)
+    deadline = vip.silent_since + node.settle
+    if vip.others is None or (now >= deadline and not vip.alone):
+        return Decision(Stance.WITHDRAWN, Reason.CHECKER_SILENT)
+    if now < deadline:
+        return Decision(Stance.DEPREFERRED, Reason.CHECKER_SILENT, deadline)
+    return Decision(Stance.DEPREFERRED, Reason.LAST)
 
 
 def _backends(_: NodeFacts, vip: VipFacts, __: float) -> Decision | None:

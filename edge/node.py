@@ -33,7 +33,7 @@ class Node:
         self._ready_at: float | None = None
         self._faults: dict[str, str] = {}
         self._services: dict[str, str] = {}
-        self._silent: frozenset[str] = frozenset()
+        self._silent: dict[str, float] = {}  # since when
         self._others: Mapping[IpNetwork, Others] = {}
         self._velocity: dict[str, Velocity] = {}
         self._kept: dict[str, frozenset[str]] = {}
@@ -104,10 +104,10 @@ class Node:
         """A local check of a service fails, or (an empty reason) no more. True if that is new."""
         return _note(self._services, service, reason)
 
-    def set_silent(self, pools: frozenset[str]) -> bool:
-        """The pools and services whose checks have had no result for too long. True if that is new."""
-        before, self._silent = self._silent, pools
-        return pools != before
+    def set_silent(self, names: frozenset[str], now: float) -> bool:
+        """Whose checks have had no result for too long: `pool NAME`, `service NAME`. True if that is new."""
+        before, self._silent = self._silent, {name: self._silent.get(name, now) for name in names}
+        return names != before.keys()
 
     def set_others(self, others: Mapping[IpNetwork, Others]) -> None:
         """Who else announces our prefixes; a prefix that is absent is one that nobody can tell of."""
@@ -202,11 +202,12 @@ class Node:
         facts = {}
         for prefix in self.config.prefixes:
             drain, name = self.intent.vips.get(str(prefix)), str(prefix)
+            mine = {f"pool {pool}" for pool in pools[prefix]} | {f"service {service}" for service in services[prefix]}
             facts[prefix] = VipFacts(
                 backends_up=not pools[prefix] & panic,
                 enough=not {pool for pool in pools[prefix] & scarce if self._known_down(pool)},
                 service_ok=not services[prefix] & self._services.keys(),
-                checker_heard=not (pools[prefix] | services[prefix]) & self._silent,
+                silent_since=min((self._silent[each] for each in mine & self._silent.keys()), default=None),
                 drain_since=self._standing.since("vip", name),
                 forced=drain is not None and drain.forced,
                 blackholed=name in self.intent.blackholes,

@@ -21,9 +21,10 @@ CASES = [
     (NodeFacts(True, True, None, 1.0, announce_from=100.0), UP, Stance.ANNOUNCED, Reason.SERVING),
     (NodeFacts(True, False, None, 1.0), UP, Stance.WITHDRAWN, Reason.FORWARDER),
     (WELL, VipFacts(service_ok=False), Stance.WITHDRAWN, Reason.SERVICE_DOWN),
-    (WELL, VipFacts(checker_heard=False), Stance.WITHDRAWN, Reason.CHECKER_SILENT),
-    (WELL, VipFacts(checker_heard=False, others=SOME_LEFT), Stance.WITHDRAWN, Reason.CHECKER_SILENT),
-    (WELL, VipFacts(checker_heard=False, others=NONE_LEFT), Stance.DEPREFERRED, Reason.LAST),
+    (WELL, VipFacts(silent_since=100.0), Stance.WITHDRAWN, Reason.CHECKER_SILENT),
+    (WELL, VipFacts(silent_since=99.5, others=SOME_LEFT), Stance.DEPREFERRED, Reason.CHECKER_SILENT),
+    (WELL, VipFacts(silent_since=99.0, others=SOME_LEFT), Stance.WITHDRAWN, Reason.CHECKER_SILENT),
+    (WELL, VipFacts(silent_since=99.0, others=NONE_LEFT), Stance.DEPREFERRED, Reason.LAST),
     (NodeFacts(True, True, 99.5, 1.0), UP, Stance.DEPREFERRED, Reason.DRAINING),
     (LEAVING, UP, Stance.WITHDRAWN, Reason.DRAINED),
     (LEAVING, VipFacts(others=SOME_LEFT), Stance.WITHDRAWN, Reason.DRAINED),
@@ -69,7 +70,8 @@ NODES = st.builds(
 )
 VIPS = st.builds(
     VipFacts,
-    *[st.booleans()] * 4,
+    *[st.booleans()] * 3,
+    silent_since=st.none() | st.floats(0, 200),
     drain_since=st.none() | st.floats(0, 200),
     forced=st.booleans(),
     blackholed=st.booleans(),
