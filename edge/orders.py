@@ -4,7 +4,6 @@ Every change is logged with the uid that asked, and carried out before the answe
 """
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any
 from edge import maglev
 from edge.announce import Stance
 from edge.ask import Answer, RefusedError
+from edge.config_findings import is_number
 from edge.control import Handler
 from edge.datapath.addresses import is_single
 from edge.datapath.model import IpNetwork
@@ -50,7 +50,7 @@ class Orders:
         async def locked(request: Mapping[str, Any], uid: int) -> Answer:
             handler = kinds.get(str(request.get("kind")))
             if handler is None:
-                raise RefusedError(f"kind is {request.get('kind')!r}: expected {' or '.join(kinds)}", USAGE)
+                raise RefusedError(f"kind is '{request.get('kind')}': expected {' or '.join(kinds)}", USAGE)
             async with self._changing:
                 return await handler(request, uid)
 
@@ -203,7 +203,7 @@ class Orders:
 def _order(request: Mapping[str, Any], uid: int, standing: Drain | None) -> Drain:
     """The order that a request gives; one that stands already keeps its beginning."""
     lasts = request.get("for")
-    if lasts is not None and not (isinstance(lasts, int | float) and math.isfinite(lasts) and 0 < lasts <= _LONGEST):
+    if lasts is not None and not (is_number(lasts) and 0 < lasts <= _LONGEST):  # no comparison holds for NaN
         raise RefusedError(f"for is {lasts!r}: expected seconds, above 0 and at most {_LONGEST:g}", USAGE)
     until = None if lasts is None else time.time() + lasts
     forced = bool(request.get("force"))

@@ -27,6 +27,11 @@ def _order_options(command: F) -> F:
     return click.option("--for", "lasts", type=DURATION, help="End by itself after 90, 90s, 15m, 2h or 1d.")(command)
 
 
+def _order(reason: str, lasts: float | None, force: bool) -> dict[str, Any]:
+    limits: dict[str, Any] = {} if lasts is None else {"for": lasts}
+    return {"reason": reason, **limits} | ({"force": True} if force else {})
+
+
 @click.group()
 def drain() -> None:
     """Take this node, one of its VIPs, or a backend, out of service. The intent survives a restart."""
@@ -51,8 +56,7 @@ def drain_node(
 
     NAME, if given, must be this node's. With --wait: until withdrawn and quiet (drain.quiet_packets, quiet_for).
     """
-    order = {"reason": reason, "for": lasts, "force": force}
-    answer = request(socket_path, "drain", kind="node", name=name, **order)
+    answer = request(socket_path, "drain", kind="node", name=name, **_order(reason, lasts, force))
     click.echo(f"draining node {answer['node']}; survives restart; undo with: fairhop undrain node", err=True)
     _tell_unguarded(answer)
     if wait:
@@ -79,7 +83,7 @@ def drain_vip(
 
     With --wait: until ExaBGP has acknowledged the withdrawal.
     """
-    answer = request(socket_path, "drain", kind="vip", name=vip, **{"reason": reason, "for": lasts, "force": force})
+    answer = request(socket_path, "drain", kind="vip", name=vip, **_order(reason, lasts, force))
     click.echo(f"draining vip {answer['vip']}; survives restart; undo with: fairhop undrain vip {vip}", err=True)
     _tell_unguarded(answer)
     if wait:
@@ -103,8 +107,7 @@ def drain_backend(
     socket_path: str,
 ) -> None:
     """Give no slot of the lookup_table to the backend NAME. Prints how many slots move."""
-    order = {"reason": reason, "for": lasts, "force": force}
-    answer = request(socket_path, "drain", kind="backend", name=name, **order)
+    answer = request(socket_path, "drain", kind="backend", name=name, **_order(reason, lasts, force))
     for pool, slots in answer["slots_moving"].items():
         click.echo(f"pool {pool}: {slots} of {answer['table_size']} slots move", err=True)
     click.echo("established connections in those slots will break: nothing carries them over yet", err=True)
@@ -164,7 +167,7 @@ def blackhole(
 
     Nothing but this command does so. Routers must accept the community 65535:666 from this node for its own VIPs.
     """
-    answer = request(socket_path, "blackhole", kind="vip", name=vip, **{"reason": reason, "for": lasts})
+    answer = request(socket_path, "blackhole", kind="vip", name=vip, **_order(reason, lasts, False))
     click.echo(f"blackholing {answer['vip']}; survives restart; undo with: fairhop unblackhole {vip}", err=True)
     if wait:
         _await(socket_path, timeout, _vip_is("blackholed", answer["vip"]))

@@ -51,6 +51,7 @@ class FakeDaemon:
         self.polls = 2
         self.refusal: RefusedError | None = None
         self.agree: bool | None = True
+        self.untold: list[str] = []
         self.view = view()
 
     def ask(self, path: str, verb: str, **arguments: Any) -> Answer:
@@ -62,7 +63,7 @@ class FakeDaemon:
             return answers[verb]()
         kept = Drain("2026-01-01T00:00:00Z", 7, "new line card")
         self.node.set_intent(Intent(node=kept if verb == "drain" else None), 0.0)
-        node = {"node": "a-e1", "quiet_packets": 0, "quiet_for": 0.02}
+        node = {"node": "a-e1", "quiet_packets": 0, "quiet_for": 0.02, "untold": self.untold}
         return {"at": 1.0, "slots_moving": {"web": 34}, "table_size": 101, "file": "f.yaml", "changes": ""} | node
 
     def _status(self) -> Answer:

@@ -50,7 +50,8 @@ class Served:
         self.findings: dict[IpAddress, Finding] = {}
         self.blocked: BlockList | None = None
         self.reloading: Callable[[], str] = lambda: "pools"
-        self.verbs = Verbs(self, Path("/etc/fairhop/f.yaml")).table()
+        self.verbs_of = Verbs(self, Path("/etc/fairhop/f.yaml"))
+        self.verbs = self.verbs_of.table()
 
     def turn(self) -> None:
         self.turns += 1
@@ -190,7 +191,7 @@ def test_an_undrain_gives_the_same_table_back_and_clears_what_is_stored(tmp_path
         await until(lambda: served.forwarding.current)
 
     served = serve(tmp_path, talk)
-    assert served.stored() == {"version": 1, "node": None, "backends": {}}
+    assert served.stored() == {"version": 2, "node": None, "backends": {}, "vips": {}, "blackholes": {}}
     assert served.forwarder.states[-1].pools == served.forwarder.states[0].pools
     assert served.node.decisions(time.monotonic())[VIP].stance is Stance.ANNOUNCED
 
