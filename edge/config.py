@@ -9,7 +9,7 @@ from pydantic import Field
 
 from edge import strictyaml
 from edge.config_announcer import AnnouncerConfig, PeerConfig
-from edge.config_checks import Check, HttpCheck, TcpCheck
+from edge.config_checks import Check, Checks, HttpCheck, LocalChecks, TcpCheck
 from edge.config_protection import ProtectionConfig
 from edge.config_rules import broken_rules
 from edge.config_safety import SafetyConfig, Share
@@ -85,7 +85,7 @@ class PoolConfig(Model):
 
     encap: Literal["gre", "ipip"]
     key: Annotated[Integer, Field(ge=0, le=0xFFFFFFFF)] | None = None
-    check: Check
+    check: Checks
     backends: Annotated[tuple[BackendEntry, ...], Field(min_length=1)]
     min_healthy: Annotated[Integer, Field(ge=1, le=65535)] = 1
     panic_below: Share | None = None
@@ -109,6 +109,7 @@ class ServiceConfig(Model):
     pool: Name
     hash: Literal["five-tuple", "client", "client-port"] = "five-tuple"
     quic: Boolean = False
+    local_check: LocalChecks = ()
 
     @property
     def transport(self) -> Protocol:

@@ -1,21 +1,22 @@
 """What must hold between the values of a fairhop.yaml, beyond the shape of each (core: no I/O).
 
 The rules read the document itself, not the decoded model, so that they find what they can even where a shape is wrong,
-and a user sees all errors at once. Addresses are judged by `config_addresses`, what a node can hold by `config_limits`.
+and a user sees all errors at once. Addresses are judged by `config_addresses`, what a node can hold by `config_limits`,
+its checks by `config_check_rules`.
 """
 
 from collections.abc import Iterator
 
-from edge import config_addresses, config_limits, maglev
-from edge.config_findings import Finding, is_number, repeats
+from edge import config_addresses, config_check_rules, config_limits, maglev
+from edge.config_findings import Finding, repeats
 from edge.decode import nearest
 from edge.strictyaml import Document, Problem
 
 
 def broken_rules(document: Document) -> Iterator[Problem]:
     """Every rule that the document breaks, at its place."""
-    own = (_table_size, _pools, _timeouts, _service_names, _peer_names)
-    for rule in (*own, *config_addresses.RULES, *config_limits.RULES):
+    own = (_table_size, _pools, _service_names, _peer_names)
+    for rule in (*own, *config_addresses.RULES, *config_limits.RULES, *config_check_rules.RULES):
         for path, message in rule(document):
             yield document.problem(path, message)
 
@@ -36,14 +37,6 @@ def _pools(document: Document) -> Iterator[Finding]:
             weights = [entry.get("weight", 1) for entry in entries if isinstance(entry, dict)]
             if weights and not any(weights):
                 yield (*path, "backends"), f"every backend of pool '{path[-1]}' has weight 0: expected one above 0"
-
-
-def _timeouts(document: Document) -> Iterator[Finding]:
-    for path, check in document.select("pools", "*", "check"):
-        if isinstance(check, dict):
-            timeout, interval = check.get("timeout", 0), check.get("interval", 1.0)
-            if is_number(timeout) and is_number(interval) and timeout > interval:
-                yield (*path, "timeout"), f"timeout is {timeout}: expected at most the interval, {interval}"
 
 
 def _service_names(document: Document) -> Iterator[Finding]:

@@ -44,8 +44,7 @@ class Node:
         wanted = {(pool, backend.name) for pool, entry in config.pools.items() for backend in entry.backends}
         self.health = {key: health for key, health in self.health.items() if key in wanted}
         for pool, name in wanted - set(self.health):
-            check = config.pools[pool].check
-            self.health[pool, name] = Health(check.rise, check.fall, now)
+            self.health[pool, name] = Health.of(config.pools[pool].check, now)
         self._velocity = {pool: self._velocity.get(pool, Velocity(config.safety.removals)) for pool in config.pools}
         self._damping = {
             prefix: self._damping.get(prefix, Damping(config.safety.damping)) for prefix in config.prefixes

@@ -2,19 +2,22 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from bgp.exabgp_conf import PeerConfig, SpeakerConfig
 from bgp.route import Prefix, Route
 from bgp.speaker import Speaker
-from edge.config import Config
+from edge.checking import Checking, Report
+from edge.config import Check, Config
 from edge.datapath import oracle
 from edge.datapath.blocklist import BlockList
 from edge.datapath.forwarder import Forwarder, Trace
 from edge.datapath.model import Counters, ForwarderState, IpAddress, NextHop
 from edge.datapath.pinned import Attachment
 from edge.datapath.xdp import Mode
+from edge.health import Result
 
 LOOPBACK = Attachment("lo", 1, Mode.GENERIC, adopted=False)
 MAC = bytes(6)  # the loopback's own
@@ -100,6 +103,37 @@ class FakeSpeaker(Speaker):
     def heartbeat(self, prefixes: Iterable[Prefix] | None = None) -> None:
         self.beats += 1
         super().heartbeat(prefixes)
+
+
+class FakeChecking(Checking):
+    """Asks `probe` in the event loop, one task a backend, in place of a checker process."""
+
+    def __init__(self, report: Report, probe: Callable[[Check, IpAddress], Awaitable[Result]]) -> None:
+        super().__init__(report)
+        self._probe = probe
+        self._tasks: dict[tuple[str, str, IpAddress, int, Check], asyncio.Task[None]] = {}
+
+    def follow(self, config: Config) -> None:
+        wanted = {
+            (name, backend.name, backend.address, number, check)
+            for name, pool in config.pools.items()
+            for backend in pool.backends
+            for number, check in enumerate(pool.check)
+        }
+        for target in set(self._tasks) - wanted:
+            self._tasks.pop(target).cancel()
+        for target in wanted - set(self._tasks):
+            self._tasks[target] = asyncio.create_task(self._run(*target))
+
+    async def stop(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _run(self, pool: str, backend: str, address: IpAddress, number: int, check: Check) -> None:
+        while True:
+            self._report(pool, backend, replace(await self._probe(check, address), check=number))
+            await asyncio.sleep(check.interval)
 
 
 def speaker(config: Config, run_dir: Path) -> FakeSpeaker:

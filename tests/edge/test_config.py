@@ -37,11 +37,11 @@ def errors(text: str) -> list[str]:
 
 def test_a_good_file_is_read_with_its_defaults() -> None:
     config = load(GOOD, "f.yaml")
-    check = config.pools["web"].check
+    (check,) = config.pools["web"].check
     assert isinstance(check, HttpCheck)
     assert (check.path, check.status, config.announcer.hold_time, config.pools["web"].backends[0].weight) == (
         "/",
-        200,
+        ((200, 200),),
         9,
         1,
     )
@@ -65,8 +65,12 @@ ONE_WRONG_THING = [
         "15:38: duplicate VIP 203.0.113.10:80/tcp: service 'web' has it already",
     ),
     ("10.0.9.1", "10.0.9.1, weight: 0", "13:15: every backend of pool 'web' has weight 0: expected one above 0"),
-    ("type: http", "type: htp", "12:19: pools.web.check.type is 'htp': expected one of 'tcp', 'http'"),
-    ("port: 80}", "port: 80, timeout: 2.0}", "12:44: timeout is 2.0: expected at most the interval, 1.0"),
+    (
+        "type: http",
+        "type: htp",
+        "12:19: pools.web.check.type is 'htp': expected one of 'tcp', 'http', 'https', 'udp', 'dns', 'exec', 'tunnel'",
+    ),
+    ("port: 80}", "port: 80, timeout: 2.0}", "12:44: timeout is 2.0: expected at most the interval, 0.5"),
     ("pools:", "pools: [", "11:10: not valid YAML: while parsing a flow sequence expected ',' or ']', but got ':'"),
     ("node: a-e1", "node: a-e1\nnode: b", "3:1: key 'node' is given twice, first on line 2"),
 ]

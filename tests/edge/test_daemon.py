@@ -13,7 +13,7 @@ import pytest
 
 from bgp.exabgp_conf import SpeakerConfig
 from bgp.route import GRACEFUL_SHUTDOWN, Route
-from edge import ask, checking, config, forwarding
+from edge import ask, config, forwarding
 from edge import daemon as module
 from edge.config import Check
 from edge.daemon import Daemon, Places
@@ -24,13 +24,13 @@ from edge.datapath.model import IpAddress, NextHop
 from edge.datapath.neighbours import Neighbours
 from edge.datapath.pinned import Attachment
 from edge.health import Result
-from tests.edge.fakes import HOP, LOOPBACK, FakeForwarder, FakeSpeaker, until
+from tests.edge.fakes import HOP, LOOPBACK, FakeChecking, FakeForwarder, FakeSpeaker, until
 from tests.edge.test_config import GOOD
 from tests.edge.test_plan import THREE
 
 VIP = IPv4Network("203.0.113.10/32")
 PLAIN, AVOID = Route(VIP), Route(VIP, communities=(GRACEFUL_SHUTDOWN,))
-CHECK = "port: 80, interval: 0.01, timeout: 0.01, rise: 1, fall: 1}"
+CHECK = "port: 80, interval: 0.01, timeout: 0.01, rise: 1, fall: 1, hold_down: 0, damping: false}"
 TEXT = GOOD.replace("[{name: a-b1, address: 10.0.9.1}]", THREE).replace("port: 80}", CHECK, 1)
 SETTLE = 0.05
 
@@ -109,7 +109,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     async def running(world: World) -> AsyncIterator[None]:
         monkeypatch.setattr(module, "_open_forwarder", lambda *_: world.forwarder)
         monkeypatch.setattr(module, "Speaker", world.make_speaker)
-        monkeypatch.setattr(checking, "probe", world.probe)
+        monkeypatch.setattr(module, "Checking", lambda report, *_, **__: FakeChecking(report, world.probe))
         world.daemon = Daemon(config.load(world.places.config.read_text(), "f.yaml"), world.places)
         task = asyncio.create_task(world.daemon.run())
         # Before it catches signals, a TERM would end the test run.

@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.health import Health, Result, State
+from edge.health import Health, Result, Rules, State
 
 
 def fed(results: str, rise: int, fall: int) -> Health:
-    health = Health(rise, fall, 0.0)
+    health = Health((Rules(rise, fall),), 0.0)
     for now, letter in enumerate(results, start=1):
         health.observe(Result(letter == "+", "", 0.0), float(now))
     return health
@@ -28,7 +28,7 @@ def test_fall_failures_in_a_row_take_it_down_and_rise_successes_bring_it_back() 
 
 
 def test_a_transition_names_old_new_and_reason_and_since_is_when_it_happened() -> None:
-    health = Health(1, 1, 0.0)
+    health = Health((Rules(1, 1),), 0.0)
     health.observe(Result(True, "connected", 0.0), 1.0)
     transition = health.observe(Result(False, "connection refused", 0.0), 5.0)
     assert transition is not None

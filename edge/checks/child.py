@@ -1,0 +1,62 @@
+"""The checker's process as the daemon holds it: started without privilege, watched by pidfd, killed by it."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Self
+
+from bgp.process import account, unprivileged
+
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+_MODULE = ("-I", "-m", "edge.checks")
+
+
+class Child:
+    """One checker and the socket to it. `pidfd` becomes readable when it ends."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", line: socket.socket) -> None:
+        self.pid, self.line = process.pid, line
+        self._process = process
+        self.pidfd = os.pidfd_open(process.pid)
+
+    @classmethod
+    def start(cls, user: str, sockets: Mapping[str, int], module: tuple[str, ...] = _MODULE) -> Self:
+        """Start a checker as `user` where we are root. Raises OSError and ProcessError.
+
+        It dies with the thread that calls this: no checker outlives its daemon, not even a stopped one.
+        """
+        ours, theirs = socket.socketpair()
+        try:
+            ours.setblocking(False)
+            named = [f"{name}={descriptor}" for name, descriptor in sockets.items()]
+            argv = [sys.executable, *module, str(theirs.fileno()), *named]
+            process = subprocess.Popen(
+                unprivileged(["setpriv", "--pdeathsig", "KILL", "--", *argv], account(user)),
+                env=_ENVIRONMENT,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno(), *sockets.values()],
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return cls(process, ours)
+
+    def kill(self) -> None:
+        """End it now; also one that is stopped."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def reap(self) -> str:
+        """Let go of one that has ended; says how it did."""
+        self.line.close()
+        os.close(self.pidfd)
+        code = self._process.wait(1)
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"

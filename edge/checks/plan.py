@@ -1,0 +1,85 @@
+"""From configuration to what the checker is told, and who each result is about (no I/O)."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edge.checks.target import Target
+from edge.config import Config
+from edge.config_checks import (
+    AnyCheck,
+    DnsCheck,
+    ExecCheck,
+    HttpCheck,
+    HttpsCheck,
+    ProcessCheck,
+    TcpCheck,
+    UdpCheck,
+)
+from edge.health import rules_of
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who a result is about: check number `check` of a backend of a pool, or of a service of this node itself."""
+
+    pool: str | None
+    name: str
+    check: int
+
+
+def subjects(config: Config) -> Mapping[Subject, Target]:
+    """Every check that the configuration names."""
+    return dict([*_backends(config), *_services(config)])
+
+
+def _backends(config: Config) -> Iterator[tuple[Subject, Target]]:
+    for pool, entry in config.pools.items():
+        for backend in entry.backends:
+            for number, check in enumerate(entry.check):
+                key = f"{config.node}/{pool}/{backend.name}/{backend.address}/{number}"
+                yield Subject(pool, backend.name, number), _target(check, str(backend.address), key)
+
+
+def _services(config: Config) -> Iterator[tuple[Subject, Target]]:
+    for service in config.services:
+        for number, check in enumerate(service.local_check):
+            key = f"{config.node}/{service.name}/{number}"
+            address = str(getattr(check, "address", "127.0.0.1"))
+            yield Subject(None, service.name, number), _target(check, address, key)
+
+
+def _target(check: AnyCheck, address: str, key: str) -> Target:
+    timeout = min(check.timeout, check.interval)
+    return Target(check.type, address, timeout, check.jitter, rules_of([check])[0], key, _options(check, address))
+
+
+def _options(check: AnyCheck, address: str) -> Mapping[str, Any]:
+    """Only what JSON can carry."""
+    match check:
+        case TcpCheck():
+            return {"port": check.port, "tether": check.tether}
+        case HttpCheck() | HttpsCheck():
+            return _web(check, address)
+        case UdpCheck():
+            send = check.send_hex if check.send_hex is not None else check.send.encode().hex()
+            expect = check.expect_hex if check.expect_hex is not None else check.expect.encode().hex()
+            return {"port": check.port, "send": send, "expect": expect}
+        case DnsCheck():
+            return check.model_dump(include={"port", "name", "record", "rcode", "answer"})
+        case ExecCheck():
+            return {"command": list(check.command)}
+        case ProcessCheck():
+            return {"pidfile": check.pidfile, "unit": check.unit}
+    raise TypeError(f"no options are known for a check of type {check.type}")
+
+
+def _web(check: HttpCheck | HttpsCheck, address: str) -> dict[str, Any]:
+    found = check.model_dump(include={"port", "path", "method", "host", "body", "body_regex"})
+    found["headers"] = [list(each) for each in check.headers]
+    found["status"] = [list(each) for each in check.status]
+    if isinstance(check, HttpsCheck):
+        tls = check.model_dump(include={"verify", "ca_file", "min_days", "client_cert", "client_key"})
+        tls["server_name"] = check.server_name or (check.host or "").rpartition(":")[0] or check.host or address
+        found["tls"] = tls
+    return found
