@@ -152,8 +152,8 @@ WRONG = [
     ),
     (
         "203.0.113.10,",
-        ", ".join(f"198.18.{number >> 8}.{number & 255}" for number in range(1, 511)) + ",",
-        "5:7: 513 different VIPs: expected at most 512",
+        ", ".join(f"198.18.{number >> 8}.{number & 255}" for number in range(1, 1022)) + ",",
+        "5:7: 1024 different VIPs: expected at most 1023",
     ),
 ]  # fmt: skip
 

@@ -43,7 +43,7 @@ def test_s10_more_than_the_maps_hold_is_refused_with_every_reason() -> None:
     )
     interfaces = {n + 1: w.OWN_MAC for n in range(33)}
     assert refused(interfaces, services=services, backends=backends, pools=w.POOLS[:1] * 257) == (
-        "VIPs: 4105, expected at most 512",
+        "VIPs: 4105, expected at most 1023",
         "services: 4097, expected at most 4096",
         "backends: 4097, expected at most 4096",
         "the highest backend id: 4097, expected at most 4096",
@@ -181,7 +181,7 @@ def test_what_a_backend_knows_of_an_address() -> None:
 
 def test_service_keys_are_distinct_over_vip_protocol_and_port() -> None:
     keys = {
-        service_key(vip, protocol, port) for vip in (1, 2, 512) for protocol in Protocol for port in (0, 1, 80, 65535)
+        service_key(vip, protocol, port) for vip in (1, 2, 1023) for protocol in Protocol for port in (0, 1, 80, 65535)
     }
     assert len(keys) == 24
     assert max(keys) < 1 << 32

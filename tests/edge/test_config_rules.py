@@ -271,8 +271,8 @@ def many(count: int, text: str) -> str:
 
 
 LIMITS = [
-    ("VIPs", "203.0.113.128/25, 2001:db8:2::/48", "198.{high}.7.{low}", 510,
-     "35:3: 513 different VIPs: expected at most 512"),
+    ("VIPs", "203.0.113.128/25, 2001:db8:2::/48", "198.{high}.7.{low}", 1021,
+     "35:3: 1024 different VIPs: expected at most 1023"),
     ("interfaces", "eth1", "e{number}", 32, "5:15: 33 interfaces: expected at most 32"),
     ("ports", "53, 123", "{low}", 8, "14:21: 9 reflection ports: expected at most 8"),
     (

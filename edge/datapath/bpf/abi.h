@@ -8,7 +8,7 @@
 
 #include <linux/types.h>
 
-#define MAX_VIPS 512
+#define MAX_VIPS 1023
 #define MAX_SERVICES 4096
 #define MAX_BACKENDS 4096
 #define MAX_POOLS 256
