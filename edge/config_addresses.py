@@ -13,7 +13,7 @@ from edge.datapath.model import IpAddress, IpNetwork
 from edge.strictyaml import Document
 
 _BACKENDS = ("pools", "*", "backends", "*", "address")
-_OWN = ("local_address", "local_address6")
+_OWN = ("local_address", "local_address6", "local_address4")
 
 
 def _backend_addresses(document: Document) -> Iterator[Finding]:
@@ -81,7 +81,8 @@ def _peers(document: Document) -> Iterator[Finding]:
 def _next_hops6(document: Document) -> Iterator[Finding]:
     six = [shown(vip) for vip in vips(document) if vip.version == 6]
     for path, peer in document.select("announcer", "peers", "*") if six else ():
-        if isinstance(peer, dict) and peer.get("local_address6") is None:
+        over6 = isinstance(peer, dict) and getattr(read_address(peer.get("local_address")), "version", 4) == 6
+        if isinstance(peer, dict) and peer.get("local_address6") is None and not over6:
             yield (
                 path,
                 f"peer '{peer.get('name')}' has no local_address6: expected the next hop of {six[0]}",

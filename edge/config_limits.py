@@ -23,7 +23,7 @@ def _capacity(document: Document) -> Iterator[Finding]:
     backends = count("pools", "*", "backends", "*")
     machines = set(addresses(document, "forwarder", "infrastructure", "*"))
     machines |= set(addresses(document, "pools", "*", "backends", "*", "address"))
-    for key in ("local_address", "local_address6"):
+    for key in ("local_address", "local_address6", "local_address4"):
         machines |= set(addresses(document, "announcer", "peers", "*", key))
     ports = {port for _, port in document.select("protection", "reflection_ports", "*") if is_number(port)}
     limits: tuple[tuple[Path, int, int, str], ...] = (

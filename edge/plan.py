@@ -142,6 +142,7 @@ def _pool(config: Config, name: str, table: LookupTable) -> Pool:
 
 def _infrastructure(config: Config) -> frozenset[IpAddress]:
     peers = config.announcer.peers
-    own = {address for peer in peers for address in (peer.local_address, peer.local_address6) if address is not None}
+    given = {a for p in peers for a in (p.local_address, p.local_address6, p.local_address4) if a is not None}
+    own = {address for address in given if not address.is_link_local}  # which no forwarded packet comes from
     backends = {backend.address for pool in config.pools.values() for backend in pool.backends}
     return frozenset(own | backends | set(config.forwarder.infrastructure))

@@ -17,10 +17,12 @@ CORES_BY_PACKAGE = {
     "bgp": "attributes exabgp_api exabgp_conf lease relay_core report rib route speaker_config supervisor wire",
     "bgp/bfd": "auth config engine gate packet session status",
     "bgp/bmp": "readback",
-    "edge": "announce attributes capture config config_addresses config_announcer config_checks config_findings "
-    "config_limits config_protection config_rules decode health intent log_limit maglev node offline plan quiet "
-    "scalars status status_bgp status_health strictyaml why",
+    "edge": "announce attributes capture config config_addresses config_announcer config_check_rules config_checks "
+    "config_findings config_limits config_peers config_protection config_rules config_safety damping decode "
+    "health intent local_health log_limit maglev node offline plan quiet scalars standing status status_bgp "
+    "status_health strictyaml velocity why",
     "edge/backend": "config",
+    "edge/checks": "freshness keeper plan schedule target",
     "edge/datapath": "abi addresses blocklist checks decap_oracle encode encode_backend encode_tables hashing headers "
     "model netlink next_hop oracle oracle_addresses oracle_choice oracle_icmp oracle_icmp6 oracle_messages "
     "oracle_outer oracle_quic outcome pcapng perfecthash perfecthash_wide rtnetlink trace",
