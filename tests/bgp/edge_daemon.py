@@ -15,10 +15,11 @@ from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import Any
 
+from bgp.process import ProcessError
 from bgp.report import Event, word
 from bgp.route import Prefix, from_plain, parse_prefix
 from bgp.speaker import Speaker
-from bgp.speaker_config import PeerConfig, SpeakerConfig
+from bgp.speaker_config import PeerConfig, SpeakerConfig, SpeakerConfigError
 from bgp.wire import LineBuffer
 
 DEFAULTS: dict[str, Any] = {"next_hop": "self", "med": None, "communities": []}
@@ -55,6 +56,13 @@ def report(speaker: Speaker) -> None:
     )
 
 
+def reconfigure(speaker: Speaker, plain: dict[str, Any]) -> None:
+    try:
+        speaker.reconfigure(config_from(plain))
+    except (SpeakerConfigError, ProcessError) as error:
+        say(refused=str(error))
+
+
 async def main() -> None:
     speaker = Speaker(config_from(json.loads(sys.argv[2])), Path(sys.argv[1]), on_change)
     fed: list[Prefix] | None = None
@@ -75,7 +83,7 @@ async def main() -> None:
             routes = {parse_prefix(p): r for p, r in order["declare"].items()}
             speaker.declare({p: None if r is None else from_plain(p, DEFAULTS | r) for p, r in routes.items()})
         if "reconfigure" in order:
-            speaker.reconfigure(config_from(order["reconfigure"]))
+            reconfigure(speaker, order["reconfigure"])
         if "hang" in order:
             time.sleep(order["hang"])  # a wedged work loop, on purpose
         if "feed" in order:

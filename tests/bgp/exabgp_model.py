@@ -115,7 +115,14 @@ class ExaBGP:
             self._out.append(json.dumps([{"peer": {"address": p.address}, "fsm": fsm[p.up]} for p in self.peers]))
         elif command == "flush adj-rib out":
             for peer in self.peers:
-                peer.refresh = True
+                peer.refresh = peer.refresh or peer.up
+            if not any(peer.up for peer in self.peers):
+                self._out.append("error")
+                return
+        elif " announce eor " in command:
+            if not any(peer.up and f" {peer.address} " in command for peer in self.peers):
+                self._out.append("error")
+                return
         elif self.refuse and "announce" in command:
             self.refuse -= 1
             self._out.append("error")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bgp.relay_core import ACK_LIMIT, RelayCore
 from bgp.route import GRACEFUL_SHUTDOWN, Prefix, Route
 from bgp.wire import Declare, State, WireError, decode_state, encode_declare
-from tests.bgp.exabgp_model import ExaBGP
+from tests.bgp.exabgp_model import ExaBGP, Peer
 
 VIP6 = IPv6Network("2001:db8:1::12/128")
 VIPS: list[Prefix] = [IPv4Network(f"203.0.113.{n}/32") for n in (10, 11)] + [VIP6]
@@ -207,6 +207,80 @@ def test_a_withdrawal_that_names_a_peer_that_is_gone_is_repeated_for_all() -> No
     bench.settle()
     assert bench.exabgp.commands[-1] == f"withdraw route {VIP6}"
     assert bench.tables() == [{}]
+    assert bench.relay.abort is None
+
+
+def test_a_peer_that_a_new_configuration_brought_is_told_what_all_know_already() -> None:
+    bench = both_up()
+    bench.declare({VIPS[0]: Route(VIPS[0])})
+    bench.settle()
+    bench.exabgp.peers[1] = Peer("10.0.6.0")  # as when its ASN changed
+    bench.seq += 1
+    entries = {VIPS[0]: (Route(VIPS[0]), bench.now + LEASE)}
+    bench.relay.daemon_data(encode_declare(Declare(bench.seq, entries, generation=1)), bench.now)
+    bench.settle(5)
+    bench.relay.exabgp_data(PEER_DOWN, bench.now)
+    bench.exabgp.open(bench.exabgp.peers[1])
+    bench.settle()
+    assert announced(bench, VIPS[0]) == [True, True]
+    assert bench.relay.state().converged
+
+
+PEER_DOWN = (
+    b'{"exabgp": "5.0.0", "type": "state", "neighbor": {"address": {"local": "127.0.0.1", "peer": "10.0.6.0"}, '
+    b'"state": "down"}}\n'
+)
+
+
+def graceful(patience: float = 30.0) -> Bench:
+    bench = Bench()
+    bench.relay = RelayCore(VIPS, bench.now, patience)
+    bench.relay.daemon_connected(bench.now)
+    return bench
+
+
+def ends(bench: Bench) -> list[str]:
+    return [command for command in bench.exabgp.commands if " eor " in command]
+
+
+def test_with_graceful_restart_a_relay_says_nothing_until_it_hears_of_a_daemon_and_ends_the_rib_last() -> None:
+    bench = graceful()
+    bench.exabgp.open(bench.exabgp.peers[0])
+    bench.settle()
+    assert bench.exabgp.commands == ["show neighbor json"]
+    bench.declare({VIPS[0]: Route(VIPS[0]), VIP6: route(VIP6)})
+    bench.settle()
+    assert ends(bench) == [f"neighbor 10.0.5.0 announce eor ipv{version} unicast" for version in (4, 6)]
+    assert not [command for command in bench.exabgp.commands[-2:] if " eor " not in command], "said after the end"
+    bench.exabgp.open(bench.exabgp.peers[1])
+    bench.settle()
+    assert len(ends(bench)) == 4 and ends(bench)[-1].startswith("neighbor 10.0.6.0")
+    assert announced(bench, VIPS[0]) == [True, True]
+
+
+def test_with_graceful_restart_nobody_s_word_is_the_end_of_all_routes() -> None:
+    bench = graceful(patience=1.0)
+    bench.relay.daemon_lost()
+    bench.exabgp.open(bench.exabgp.peers[0])
+    bench.settle()
+    assert ends(bench) == []
+    bench.now += 1.0
+    bench.settle()
+    assert len(ends(bench)) == 2
+    assert [command for command in bench.exabgp.commands if command.startswith("withdraw")]
+
+
+def test_a_session_that_closes_while_it_is_told_something_costs_nobody_else_anything() -> None:
+    bench = both_up()
+    bench.declare({VIPS[0]: Route(VIPS[0])})
+    bench.settle()
+    assert bench.exabgp.commands.count("flush adj-rib out") == 1
+    for peer in bench.exabgp.peers:
+        bench.exabgp.close(peer)
+    bench.exabgp.open(bench.exabgp.peers[0])
+    bench.turn()
+    bench.exabgp.close(bench.exabgp.peers[0])
+    bench.settle()
     assert bench.relay.abort is None
 
 

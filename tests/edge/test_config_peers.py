@@ -6,7 +6,7 @@ import pytest
 
 from bgp.route import Attributes, RouteError
 from edge.announce import Stance
-from edge.attributes import route_for, speaker_config
+from edge.attributes import bfd_config, route_for, speaker_config
 from edge.config import Config, load
 from tests.edge.test_config import errors
 from tests.edge.test_config_rules import FULL
@@ -86,6 +86,19 @@ def test_everything_about_a_peer_reaches_the_speaker() -> None:
     assert (r2.passive, r2.listen, r2.multihop, r2.md5_file, r2.interface) == (True, 1790, 3, "/etc/key", "eth1")
     assert [str(r2.next_hop(version)) for version in (4, 6)] == ["10.0.9.9", "fd00:5::1"]
     assert speaker.graceful_restart == 30
+
+
+def test_bfd_is_with_every_peer_that_does_not_say_off() -> None:
+    own = ", bfd: {tx: 0.01, multiplier: 5}, multihop: 2}"
+    off = R1.replace("r1", "r3").replace("10.0.4.0", "10.0.6.0") + ", bfd: off}"
+    assert bfd_config(told("  peers:", R1 + "}")) is None
+    assert bfd_config(told("  bfd: {}", "  peers:", off)) is None
+    bfd = bfd_config(told("  bfd: {rx: 0.02}", "  peers:", R1 + "}", R2 + own, off))
+    assert bfd is not None
+    assert [(peer.name, peer.tx, peer.rx, peer.multiplier, peer.multihop) for peer in bfd.peers] == [
+        ("r1", 0.05, 0.02, 3, False),
+        ("r2", 0.01, 0.02, 5, True),
+    ]
 
 
 R1_ONLY = R1 + "}"
