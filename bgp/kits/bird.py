@@ -1,4 +1,4 @@
-"""A router kit for BIRD 2.0.12 or later: a whole bird.conf, whose second part can be included in another (core: no I/O).
+"""A router kit for BIRD 2.0.12 or later: a whole bird.conf, of which part 2 can be included in another (core).
 
 The guards R1 to R17 are told in docs/routers.md.
 """
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from bgp.attributes import BLACKHOLE, GRACEFUL_SHUTDOWN, NO_EXPORT
-from bgp.kits.model import KitInput, Session
+from bgp.kits.model import KitError, KitInput, Session
 from bgp.kits.notes import header
 
 _OWN: Final = """\
@@ -45,14 +45,16 @@ filter '{name}' {{
 _PROTOCOL: Final = """\
 protocol bgp '{edge}' {{
   description "fairhop edge {edge}";
-  local {router}{port} as {local_asn};
-  neighbor {address} as {asn};
+  local {router} as {local_asn};
+  neighbor {address}{port} as {asn};
 {lines}}}
 """
 
 
 def render(kit: KitInput) -> str:
-    """The whole file."""
+    """The whole file. Raises KitError for what BIRD does not do."""
+    if kit.options.trust_bandwidth:
+        raise KitError(["BIRD does not read link bandwidths: expected a weight for each edge instead"])
     parts = [header(kit, "#", "bird"), _OWN.format(router_id=kit.identifier)]
     parts += [_KERNEL.format(version=version, paths=kit.options.max_paths) for version in kit.families]
     if any(session.bfd for session in kit.sessions):
@@ -92,8 +94,10 @@ def _filter(kit: KitInput, session: Session, version: int) -> str:
 
 def _blackhole(kit: KitInput, session: Session) -> Iterator[str]:
     if kit.blackholes(session):
-        strip = f"fairhop_strip(); bgp_community.add({_pair(NO_EXPORT)});"
-        yield f"if {_pair(BLACKHOLE)} ~ bgp_community then {{ {strip} dest = RTD_BLACKHOLE; accept; }}"
+        yield f"if {_pair(BLACKHOLE)} ~ bgp_community then {{"
+        yield f"  fairhop_strip(); bgp_community.add({_pair(NO_EXPORT)});"
+        yield "  bgp_local_pref = 200; dest = RTD_BLACKHOLE; accept;"
+        yield "}"
 
 
 def _protocol(kit: KitInput, session: Session) -> str:
@@ -103,9 +107,9 @@ def _protocol(kit: KitInput, session: Session) -> str:
     return _PROTOCOL.format(
         edge=session.edge,
         router=session.router,
-        port="",
         local_asn=kit.asn,
         address=f"{session.address}%{session.interface}" if session.interface else session.address,
+        port="" if session.port == 179 or not session.edge_passive else f" port {session.port}",
         asn=session.asn,
         lines="".join(f"  {line}\n" for line in lines),
     )
@@ -130,13 +134,12 @@ def _session(kit: KitInput, session: Session) -> Iterator[str]:
     yield "long lived graceful restart off;"
     if len(kit.asns) > 1:
         yield "med metric on;"
-    wait = 60 * kit.options.restart_minutes
-    yield f"error wait time {wait}, {wait};"
+    yield f"error wait time 1, {60 * kit.options.restart_minutes};"  # doubles with each error
 
 
 def _channel(kit: KitInput, session: Session, version: int) -> Iterator[str]:
     yield f"ipv{version} {{"
-    if version == 4 and session.address.version == 6:
+    if version == 4 and session.extended_next_hop:
         yield "  extended next hop on;"
     yield f"  import filter '{_import(session, version)}';"
     yield "  import keep filtered on;"  # else the limit does not count what the filter refuses

@@ -7,8 +7,8 @@ touched.
 from collections.abc import Iterator
 from typing import Final
 
-from bgp.attributes import BLACKHOLE
-from bgp.kits.model import DISCARD, Bfd, KitInput, Session
+from bgp.attributes import BLACKHOLE, GRACEFUL_SHUTDOWN, NO_EXPORT
+from bgp.kits.model import DISCARD, Bfd, KitError, KitInput, Session
 from bgp.kits.notes import header
 
 # Kernel next-hop groups lose an ECMP member for good at an interface flap (8.4.4), hence none; `zebra work-queue 0`
@@ -35,14 +35,30 @@ route-map {name} permit {seq}
 _STRIP: Final = """\
  set comm-list FAIRHOP-FOREIGN delete
  set large-comm-list FAIRHOP-ANY-LARGE delete
- set extcommunity none
 """
+_STRIP_EXTENDED: Final = " set extcommunity none\n"
 
+_FASTEST: Final = 10  # milliseconds between BFD packets
+_NAMES: Final = {
+    GRACEFUL_SHUTDOWN: "graceful-shutdown",
+    NO_EXPORT: "no-export",
+    BLACKHOLE: "blackhole",
+    "65535:65282": "no-advertise",
+    "65535:65284": "no-peer",
+}
 _WORDS: Final = {4: "ip", 6: "ipv6"}
 
 
 def render(kit: KitInput) -> str:
-    """The whole file."""
+    """The whole file. Raises KitError for what FRR does not do."""
+    weighted = [session.edge for session in kit.sessions if session.weight is not None]
+    if weighted:
+        raise KitError(
+            [
+                f"edges {', '.join(weighted)} have weights: FRR 8.4 takes weights from the edges alone; expected none, and "
+                "`bandwidth:` in announcer.attributes of each edge with trust in it here"
+            ]
+        )
     sections = [header(kit, "!", "frr"), _HEAD, "".join(_bfd(kit)), "".join(_statics(kit)), "".join(_lists(kit))]
     sections += ["".join(_route_map(kit, session, version)) for session in kit.sessions for version in session.families]
     return "!\n".join(section for section in [*sections, "".join(_bgp(kit))] if section)
@@ -58,7 +74,8 @@ def _bfd(kit: KitInput) -> Iterator[str]:
         yield "bfd\n"
     for bfd in profiles:
         yield f" profile {_profile(bfd)}\n  detect-multiplier {bfd.multiplier}\n"
-        yield f"  receive-interval {bfd.receive_ms}\n  transmit-interval {bfd.transmit_ms}\n exit\n"
+        receive, transmit = max(_FASTEST, bfd.receive_ms), max(_FASTEST, bfd.transmit_ms)
+        yield f"  receive-interval {receive}\n  transmit-interval {transmit}\n exit\n"
     if profiles:
         yield "exit\n"
 
@@ -93,12 +110,12 @@ def _route_map(kit: KitInput, session: Session, version: int) -> Iterator[str]:
     if kit.blackholes(session):
         yield _MAP.format(seq=5, **start) + " match community FAIRHOP-BLACKHOLE\n"
         yield f" set {_WORDS[version]} next-hop {'global ' if version == 6 else ''}{DISCARD[version]}\n"
-        yield f"{_STRIP} set community no-export additive\nexit\n"
+        yield f" set local-preference 200\n{_STRIP}{_STRIP_EXTENDED} set community no-export additive\nexit\n"
     yield _MAP.format(seq=10, **start)
     yield from _next_hop(session, version)
     yield _STRIP
-    if session.weight is not None:
-        yield f" set extcommunity bandwidth {session.weight}\n"
+    if not kit.options.trust_bandwidth:
+        yield _STRIP_EXTENDED
     if kit.options.site_scope:
         yield " set community no-export additive\n"
     yield "exit\n"
@@ -109,9 +126,12 @@ def _next_hop(session: Session, version: int) -> Iterator[str]:
         yield " set ip next-hop peer-address\n"
     elif session.address.version == 4:  # there is no IPv6 `peer-address` on an IPv4 session
         yield f" set ipv6 next-hop global {session.next_hop(6)}\n set ipv6 next-hop prefer-global\n"
-    elif session.interface is None:
+    elif version == 4 and not session.extended_next_hop:
+        yield f" set ip next-hop {session.next_hop(4)}\n"
+    else:
         yield " set ipv6 next-hop peer-address\n"
-        yield " set ipv6 next-hop prefer-global\n"
+        if not session.address.is_link_local:
+            yield " set ipv6 next-hop prefer-global\n"
 
 
 def _bgp(kit: KitInput) -> Iterator[str]:
@@ -125,7 +145,7 @@ def _bgp(kit: KitInput) -> Iterator[str]:
     yield f" neighbor FAIRHOP timers {kit.keepalive} {kit.hold_time}\n"
     yield " neighbor FAIRHOP advertisement-interval 0\n"
     for session in kit.sessions:
-        yield from (f" neighbor {_peer(session)} {line}\n" for line in _session(kit, session))
+        yield from (f" neighbor {session.address} {line}\n" for line in _session(kit, session))
     for version in kit.families:
         yield f" !\n address-family ipv{version} unicast\n"
         yield from (f"  network {prefix}\n" for prefix in kit.aggregates(version))
@@ -138,14 +158,15 @@ def _bgp(kit: KitInput) -> Iterator[str]:
 
 
 def _session(kit: KitInput, session: Session) -> Iterator[str]:
-    if session.interface is not None:
-        yield f"interface remote-as {session.asn}"
-    else:
-        yield f"remote-as {session.asn}"
+    yield f"remote-as {session.asn}"
     yield "peer-group FAIRHOP"
+    if session.interface is not None:
+        yield f"interface {session.interface}"
     yield f"description {session.edge}"
-    if not session.edge_passive and session.interface is None:  # one side calls: no collisions at the start
+    if not session.edge_passive:  # one side calls: no collisions at the start
         yield "passive"
+    elif session.port != 179:
+        yield f"port {session.port}"
     if session.gtsm:
         yield f"ttl-security hops {session.multihop or 1}"
     elif session.multihop is not None:
@@ -155,7 +176,7 @@ def _session(kit: KitInput, session: Session) -> Iterator[str]:
     if session.bfd is not None:
         yield "bfd"
         yield f"bfd profile {_profile(session.bfd)}"
-    if session.address.version == 6 and 4 in session.families:
+    if session.extended_next_hop:
         yield "capability extended-nexthop"
     if kit.options.roles:
         yield "local-role provider"
@@ -165,7 +186,7 @@ def _session(kit: KitInput, session: Session) -> Iterator[str]:
 
 
 def _family(kit: KitInput, session: Session, version: int) -> Iterator[str]:
-    peer = f"neighbor {_peer(session)}"
+    peer = f"neighbor {session.address}"
     if version not in session.families:
         if version == 4:  # FRR activates that one by itself
             yield f"no {peer} activate"
@@ -173,16 +194,11 @@ def _family(kit: KitInput, session: Session, version: int) -> Iterator[str]:
     yield f"{peer} activate"
     yield f"{peer} route-map {_import(session, version)} in"
     yield f"{peer} route-map FAIRHOP-NOTHING out"
-    # `force` (with the kept input) counts what the policy refuses too: an edge that announces the world is cut off at
-    # its next announcement that passes; without it, never.
-    yield f"{peer} soft-reconfiguration inbound"
+    # Not with `force`, which is to count what the policy refuses too: 8.4.4 counts that of every other edge as well, so
+    # that one edge's flood takes the others down. What is refused is not kept, so a flood costs no memory.
     options = kit.options
     bound = f"{kit.limit(session, version)} {options.warning_percent} restart {options.restart_minutes}"
-    yield f"{peer} maximum-prefix {bound} force"
-
-
-def _peer(session: Session) -> str:
-    return session.interface or str(session.address)
+    yield f"{peer} maximum-prefix {bound}"
 
 
 def _prefixes(session: Session, version: int) -> str:
@@ -195,5 +211,4 @@ def _import(session: Session, version: int) -> str:
 
 def _named(community: str) -> str:
     """A community in FRR's words, which its expressions match."""
-    names = {"65535:0": "graceful-shutdown", "65535:65281": "no-export", BLACKHOLE: "blackhole"}
-    return names.get(community, community)
+    return _NAMES.get(community, community)

@@ -37,9 +37,10 @@ class Bfd:
 class Session:
     """One edge as the router sees it: `address` is the edge's, `router` the address that the edge speaks to.
 
-    `next_hop6` is the edge's address for IPv6 VIPs where the session runs over IPv4. `md5`: the key itself, None while
-    it is not to be shown. `gtsm` bounds the hops that a packet may have come (RFC 5082): `multihop`, or one.
-    `edge_passive`: the edge waits for the call, so the router has to make it.
+    `next_hop6` is the edge's address for IPv6 VIPs where the session runs over IPv4, `next_hop4` the other way round.
+    `md5`: the key itself, None while it is not to be shown. `gtsm` bounds the hops that a packet may have come (RFC
+    5082): `multihop`, or one. `edge_passive`: the edge waits for the call on its `port`, so the router has to make it.
+    `interface` is the router's, which link-local addresses need.
     """
 
     edge: str
@@ -48,12 +49,14 @@ class Session:
     asn: int
     vips: tuple[Prefix, ...]
     next_hop6: IPv6Address | None = None
+    next_hop4: IPv4Address | None = None
     has_md5: bool = False
     md5: str | None = field(default=None, repr=False)
     gtsm: bool = True
     multihop: int | None = None
     bfd: Bfd | None = None
     edge_passive: bool = False
+    port: int = 179
     interface: str | None = None
     weight: int | None = None
 
@@ -70,7 +73,14 @@ class Session:
         """What the next hop of this edge's routes has to be; IPv4 over an IPv6 session takes the peer (RFC 8950)."""
         if version == 6 and self.address.version == 4 and self.next_hop6 is not None:
             return self.next_hop6
+        if version == 4 and self.address.version == 6 and self.next_hop4 is not None:
+            return self.next_hop4
         return self.address
+
+    @property
+    def extended_next_hop(self) -> bool:
+        """Whether IPv4 VIPs come with an IPv6 next hop (RFC 8950)."""
+        return 4 in self.families and self.next_hop(4).version == 6
 
     @property
     def placeholder(self) -> str:
@@ -82,9 +92,10 @@ class Session:
 class Options:
     """What the operator chooses.
 
-    `aggregates` are originated by the router, whatever the edges do. `site_scope` adds NO_EXPORT to what edges announce.
+    `aggregates` are originated by the router, whatever edges do. `site_scope` adds NO_EXPORT to what edges announce.
     `blackhole_edges` may ask for a VIP of theirs to be discarded. `slack` announcements beyond the VIPs are borne;
     `restart_minutes` is how long an edge stays cut off after more. `communities` of edges are kept.
+    `trust_bandwidth`: the link bandwidths that edges claim are their weights.
     """
 
     aggregates: tuple[Prefix, ...] = ()
@@ -96,6 +107,7 @@ class Options:
     max_paths: int = 16
     graceful_restart: bool = False
     roles: bool = True
+    trust_bandwidth: bool = False
     communities: tuple[str, ...] = ()
 
 
@@ -192,8 +204,8 @@ def _session_problems(kit: KitInput) -> Iterator[str]:
             yield f"edge {one.edge}: {one.address} is link-local: expected the router's interface as well"
         if kit.options.graceful_restart and one.bfd is None:
             yield (
-                f"edge {one.edge} has no BFD: graceful restart without it would keep a dead edge's routes for the whole "
-                "restart time; expected bfd for this router, or no graceful restart"
+                f"edge {one.edge} has no BFD: graceful restart without it would keep a dead edge's routes for the "
+                "whole restart time; expected bfd for this router, or no graceful restart"
             )
 
 
@@ -203,7 +215,7 @@ def _option_problems(kit: KitInput) -> Iterator[str]:
         if aggregate.prefixlen == 0:
             yield f"aggregate {aggregate} is the default route: expected a prefix that covers VIPs"
         elif not any(_covers(aggregate, vip) for vip in vips):
-            yield f"aggregate {aggregate} covers no VIP: expected a shorter prefix of one of {', '.join(map(str, vips))}"
+            yield f"aggregate {aggregate} covers no VIP: expected one that covers any of {', '.join(map(str, vips))}"
     unknown = sorted(kit.options.blackhole_edges - {session.edge for session in kit.sessions})
     for name in unknown:
         yield f"edge {name} may not blackhole: expected one of {', '.join(s.edge for s in kit.sessions)}"

@@ -1,6 +1,6 @@
 """What a kit says to people: its header, what is left to do by hand, and the kernel's settings (core: no I/O)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from bgp.kits.model import KitInput, is_private
@@ -42,10 +42,10 @@ def notes(kit: KitInput) -> Iterator[str]:
     yield "damping: have none on this router, or RFC 7196's values; it would outlast any drain."
 
 
-def header(kit: KitInput, comment: str, kind: str) -> str:
-    """The comment at the head of a file."""
+def header(kit: KitInput, comment: str, kind: str, more: Iterable[str] = ()) -> str:
+    """The comment at the head of a file; `more` are notes of this make alone."""
     edges = ", ".join(session.edge for session in kit.sessions)
     lines = [f"{kit.router} for the edges {edges}: rendered by `fairhop router-config --for {kind}`.", "By hand:"]
-    lines += [f"- {note}" for note in notes(kit)]
+    lines += [f"- {note}" for note in (*notes(kit), *more)]
     lines += ["Kernel (`fairhop router-config --sysctls`):", *(f"  {line}" for line in sysctl_conf().splitlines())]
     return "".join(f"{comment} {line}".rstrip() + "\n" for line in lines)

@@ -1,5 +1,6 @@
-"""A router that runs its kit between an honest edge e1, a hostile one e2, and an outsider; and what must never break."""
+"""A router that runs its kit between an honest edge e1, a hostile one e2 and an outsider; what must never break."""
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,16 +26,19 @@ ASNS = {"e1": 65110, "e2": 65120}
 VIPS = {"e1": (SHARED, OF_E1, SHARED6, OF_E1_6), "e2": (SHARED, OF_E2, SHARED6)}
 
 
+PLAIN = Options()
+
+
 def networks(prefixes: tuple[str, ...]) -> tuple[Prefix, ...]:
     return tuple(map(ip_network, prefixes))
 
 
-def kit(net: Star, options: Options = Options(), **of_all: object) -> KitInput:
+def kit(net: Star, options: Options, weights: dict[str, int], **of_all: object) -> KitInput:
     """The kit of the star's router; `of_all` changes both sessions."""
     sessions = [
         Session(
             name, net.leaves[name].address, net.leaves[name].router, ASNS[name], networks(VIPS[name]),
-            next_hop6=net.leaves[name].address6, has_md5=True, md5=KEYS[name],
+            next_hop6=net.leaves[name].address6, has_md5=True, md5=KEYS[name], weight=weights.get(name),
         )
         for name in ("e1", "e2")
     ]  # fmt: skip
@@ -103,9 +107,16 @@ class Scene:
     def dial(self, name: str, **how: object) -> EdgeSpeaker:
         """A new session in an edge's place, closed at the end."""
         settings: dict[str, object] = {"md5": KEYS[name] if self.kit.sessions[0].has_md5 else None} | how
-        speaker = EdgeSpeaker(self.leaf(name), ASNS[name], **settings)  # type: ignore[arg-type]
-        self.stack.callback(speaker.close)
-        return speaker
+        end = time.monotonic() + 10
+        while True:
+            try:
+                speaker = EdgeSpeaker(self.leaf(name), ASNS[name], **settings)  # type: ignore[arg-type]
+            except OSError:  # a router takes a moment to listen, or to take the key
+                assert time.monotonic() < end, self.router.log
+                time.sleep(0.1)
+                continue
+            self.stack.callback(speaker.close)
+            return speaker
 
 
 def calm(scene: Scene) -> Scene:
@@ -121,14 +132,16 @@ def calm(scene: Scene) -> Scene:
 
 
 @contextmanager
-def playing(make: str, options: Options = Options(), **of_all: object) -> Iterator[Scene]:
+def playing(
+    make: str, options: Options = PLAIN, weights: dict[str, int] | None = None, **of_all: object
+) -> Iterator[Scene]:
     """The scene with the kit as rendered; the honest edge's VIPs are in."""
     needs(make)
     made, renderer = MAKES[make]
     with star("fh-kit", ["e1", "e2", "out"]) as net:
         for where in ("all", "default", "eth3"):  # an outsider's packet with e1's source must get to the socket
             run_in(net.netns, "sysctl", "-qw", f"net.ipv4.conf.{where}.rp_filter=0")
-        described = kit(net, options, **of_all)
+        described = kit(net, options, weights or {}, **of_all)
         with running(made, net, renderer.render(described)) as router, ExitStack() as stack:
             scene = Scene(make, net, described, router, None, None, stack)  # type: ignore[arg-type]
             scene.honest, scene.hostile = scene.dial("e1"), scene.dial("e2")

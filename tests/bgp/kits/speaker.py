@@ -69,9 +69,25 @@ class EdgeSpeaker(Speaker):
             self._sock.setsockopt(socket.IPPROTO_TCP, _REPAIR, 0)
         return self._sock.getsockname()[1], sequence & 0xFFFFFFFF
 
+    def told(self) -> int:
+        """How many UPDATEs announced something: with NLRI, or with MP_REACH_NLRI (RFC 4760)."""
+        return sum(kind == UPDATE and _announces(body) for kind, body in self.received)
+
     def _send(self, kind: int, body: bytes = b"") -> None:
         if not self.mute:
             super()._send(kind, body)
+
+
+def _announces(body: bytes) -> bool:
+    withdrawn = int.from_bytes(body[:2], "big")
+    attributes_end = 4 + withdrawn + int.from_bytes(body[2 + withdrawn : 4 + withdrawn], "big")
+    attributes, kinds = body[4 + withdrawn : attributes_end], set()
+    while attributes:
+        wide = bool(attributes[0] & 0x10)
+        kinds.add(attributes[1])
+        size = int.from_bytes(attributes[2 : 4 if wide else 3], "big")
+        attributes = attributes[(4 if wide else 3) + size :]
+    return attributes_end < len(body) or 14 in kinds
 
 
 def nlri(prefix: str) -> bytes:

@@ -105,6 +105,12 @@ class Router:
                 found.setdefault(prefix, {}).update(_hops(route))
         return found
 
+    def route_get(self, address: str) -> str:
+        """What the kernel says it would do with a packet to the address, errors included."""
+        argv = command(self.netns, "ip", "route", "get", address)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+        return done.stdout + done.stderr
+
     def learned(self) -> dict[str, dict[str, int]]:
         """The kernel's routes that the make's BGP installed."""
         return self.kernel("proto", {"frr": "bgp"}.get(self.kind, self.kind))
