@@ -73,6 +73,7 @@ class Checking:
         self._targets: dict[int, Target] = {}
         self._keeper, self._freshness = Keeper(), Freshness()
         self._child: Child | None = None
+        self._has_raw = False
         self._lines = Lines()
         self._output = bytearray()
         self._config, self._last_number = 0, 0
@@ -104,6 +105,8 @@ class Checking:
         if self._keeper.phase is Phase.STOPPED:
             self._handle(Event.START, "the first configuration", now)
             self._tick()
+        elif self._needs_raw() and not self._has_raw:
+            self._misbehaved("a tunnel check needs raw sockets, which only a new one can inherit", now)
         elif gone or added:
             self._tell(added, gone, now)
 
@@ -133,6 +136,9 @@ class Checking:
             async with asyncio.timeout(2):
                 await self._has_ended.wait()
 
+    def _needs_raw(self) -> bool:
+        return any(target.kind == "tunnel" for target in self._targets.values())
+
     def _expect(self, number: int, target: Target, now: float) -> None:
         self._freshness.expect(number, target.rules.interval, target.jitter, target.timeout, now)
 
@@ -154,9 +160,9 @@ class Checking:
 
     def _spawn(self, now: float) -> None:
         loop = asyncio.get_running_loop()
-        kinds = {target.kind for target in self._targets.values()}
+        self._has_raw = self._needs_raw()
         try:
-            with raw_sockets.opened(kinds) as sockets:
+            with raw_sockets.opened(wanted=self._has_raw) as sockets:
                 self._child = child = Child.start(self._user, sockets)
         except (OSError, ProcessError) as error:
             self._handle(Event.ENDED, f"it cannot be started: {error}", now)

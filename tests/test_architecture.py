@@ -22,7 +22,7 @@ CORES_BY_PACKAGE = {
     "health intent local_health log_limit maglev node offline plan quiet scalars standing status status_bgp "
     "status_health strictyaml velocity why",
     "edge/backend": "config",
-    "edge/checks": "freshness keeper plan schedule target",
+    "edge/checks": "freshness keeper plan schedule target tunnel_packets",
     "edge/datapath": "abi addresses blocklist checks decap_oracle encode encode_backend encode_tables hashing headers "
     "model netlink next_hop oracle oracle_addresses oracle_choice oracle_icmp oracle_icmp6 oracle_messages "
     "oracle_outer oracle_quic outcome pcapng perfecthash perfecthash_wide rtnetlink trace",

@@ -10,10 +10,14 @@ import resource
 import socket
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from edge.checks.asking import IN, OUT
 from edge.checks.engine import Engine
 from edge.checks.target import Lines, Outcome, ProtocolError, heartbeat, read_orders, results
+
+if TYPE_CHECKING:
+    from edge.checks.raw import Raw
 
 _BEAT = 0.1  # seconds between heartbeats
 _READ = 1 << 18
@@ -23,10 +27,10 @@ _BACKLOG = 1 << 22  # bytes that the daemon may leave unread; the checker of one
 class Checker:
     """The engine and the line to the daemon."""
 
-    def __init__(self, line: socket.socket, sockets: dict[str, int]) -> None:
+    def __init__(self, line: socket.socket, sockets: dict[str, socket.socket]) -> None:
         line.setblocking(False)
         self._line = line
-        self._engine = Engine(self._tell, time.monotonic, random.random, sockets)
+        self._engine = Engine(self._tell, time.monotonic, random.random, _raw(sockets) if sockets else None)
         self._lines = Lines()
         self._fresh: list[Outcome] = []
         self._output = bytearray()
@@ -96,12 +100,19 @@ class Checker:
             self._engine.listen(self._line.fileno(), self._happened, IN | (OUT if self._blocked else 0))
 
 
+def _raw(sockets: dict[str, socket.socket]) -> "Raw":
+    from edge.checks.raw import Raw  # noqa: PLC0415 - the data path's oracle, which only tunnel checks need
+
+    return Raw(sockets)
+
+
 def main(arguments: list[str]) -> int:
     """Run until the daemon goes."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     named = dict(word.split("=", 1) for word in arguments[1:])
-    checker = Checker(socket.socket(fileno=int(arguments[0])), {name: int(fd) for name, fd in named.items()})
+    sockets = {name: socket.socket(fileno=int(descriptor)) for name, descriptor in named.items()}
+    checker = Checker(socket.socket(fileno=int(arguments[0])), sockets)
     # What was imported stays: a collection need not look at it in the middle of a round.
     gc.freeze()
     sys.stderr.write(f"checker: {checker.run()}\n")

@@ -11,12 +11,15 @@ import select
 import socket
 import ssl
 import struct
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Generator
+from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from edge.checks.target import Target
+
+if TYPE_CHECKING:
+    from edge.checks.raw import Raw
 
 IN, OUT = select.EPOLLIN, select.EPOLLOUT
 _READ = 1 << 14
@@ -52,11 +55,11 @@ class Verdict:
 
 @dataclass(slots=True)
 class Ask:
-    """One probe to be made: the target, what is watched for it already, and the raw sockets there are, by name."""
+    """One probe to be made: the target, what is watched for it already, and the raw sockets, where there are any."""
 
     target: Target
     watch: Watch | None = None
-    sockets: Mapping[str, int] = field(default_factory=dict)
+    raw: "Raw | None" = None
 
 
 Probe = Steps[Verdict]

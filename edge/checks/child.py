@@ -12,6 +12,7 @@ from typing import Self
 from bgp.process import account, unprivileged
 
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+_SOONER = ("nice", "-n", "-10") if os.geteuid() == 0 else ()  # a probe that waits for a processor would look late
 _MODULE = ("-I", "-m", "edge.checks")
 
 
@@ -24,7 +25,7 @@ class Child:
         self.pidfd = os.pidfd_open(process.pid)
 
     @classmethod
-    def start(cls, user: str, sockets: Mapping[str, int], module: tuple[str, ...] = _MODULE) -> Self:
+    def start(cls, user: str, sockets: Mapping[str, socket.socket], module: tuple[str, ...] = _MODULE) -> Self:
         """Start a checker as `user` where we are root. Raises OSError and ProcessError.
 
         It dies with the thread that calls this: no checker outlives its daemon, not even a stopped one.
@@ -32,14 +33,14 @@ class Child:
         ours, theirs = socket.socketpair()
         try:
             ours.setblocking(False)
-            named = [f"{name}={descriptor}" for name, descriptor in sockets.items()]
+            named = [f"{name}={made.fileno()}" for name, made in sockets.items()]
             argv = [sys.executable, *module, str(theirs.fileno()), *named]
             process = subprocess.Popen(
-                unprivileged(["setpriv", "--pdeathsig", "KILL", "--", *argv], account(user)),
+                [*_SOONER, *unprivileged(["setpriv", "--pdeathsig", "KILL", "--", *argv], account(user))],
                 env=_ENVIRONMENT,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno(), *sockets.values()],
+                pass_fds=[theirs.fileno(), *(made.fileno() for made in sockets.values())],
                 start_new_session=True,
             )
         except BaseException:

@@ -4,16 +4,21 @@ A probe that hangs costs a descriptor and an entry in a heap until its limit; no
 """
 
 import errno
+import functools
 import heapq
 import select
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from edge.checks.asking import IN, Ask, Probe, Verdict, Wait, Watch
 from edge.checks.probes import ERRORS, explain, probe
 from edge.checks.schedule import Schedule
 from edge.checks.target import DETAIL_MAX, Outcome, Target
 from edge.health import CheckHealth, Result
+
+if TYPE_CHECKING:
+    from edge.checks.raw import Raw
 
 _STARTS = 64  # probes that begin in one turn: answers that are in are read before more is asked
 _EVENTS = 512
@@ -60,12 +65,12 @@ class Lateness:
 
 @dataclass(slots=True)
 class Engine:
-    """`tell` gets each result. `clock` is monotonic seconds; `sockets` are raw ones that were inherited, by name."""
+    """`tell` gets each result. `clock` is monotonic seconds; `raw` sockets are for tunnel probes."""
 
     tell: Callable[[Outcome], None]
     clock: Callable[[], float]
     draw: Callable[[], float]
-    sockets: Mapping[str, int] = field(default_factory=dict)
+    raw: "Raw | None" = None
     late: Lateness = field(default_factory=Lateness)
     _checks: dict[int, _Check] = field(default_factory=dict)
     _epoll: select.epoll = field(default_factory=select.epoll)
@@ -76,6 +81,9 @@ class Engine:
 
     def __post_init__(self) -> None:
         self._schedule = Schedule(self.draw)
+        for name, made in self.raw.sockets.items() if self.raw else ():
+            if not name.startswith("send"):
+                self.listen(made.fileno(), functools.partial(self._collect, name))
 
     def add(self, number: int, target: Target) -> None:
         """Ask this target from now on, in place of an earlier one of the number."""
@@ -127,9 +135,13 @@ class Engine:
         elif found is not None:
             found(events)
 
+    def _collect(self, name: str, _: int) -> None:
+        if self.raw:
+            self.raw.collect(name)
+
     def _begin(self, check: _Check) -> None:
         began = self.clock()
-        steps = probe(Ask(check.target, check.watch, self.sockets))
+        steps = probe(Ask(check.target, check.watch, self.raw))
         check.running = running = _Running(check, steps, began)
         self._step(running)
         if not running.over:
@@ -210,7 +222,9 @@ class Engine:
             self._report(check, False, reason, 0.0, certain=True)
 
     def _report(self, check: _Check, ok: bool, detail: str, latency: float, *, certain: bool = False) -> None:
-        words = "".join(c if c.isprintable() else " " for c in detail[:DETAIL_MAX])
+        words = detail[:DETAIL_MAX]
+        if not words.isprintable():
+            words = "".join(c if c.isprintable() else " " for c in words)
         check.health.observe(Result(ok, words, latency, certain=certain), self.clock())
         self.tell(Outcome(check.id, ok, latency, words, certain))
 

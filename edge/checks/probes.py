@@ -10,6 +10,13 @@ import h11
 from edge.checks import datagrams, http, programs, tcp
 from edge.checks.asking import Ask, Probe
 
+
+def _tunnel(ask: Ask) -> Probe:
+    from edge.checks import tunnel  # noqa: PLC0415 - the data path's oracle, which only tunnel checks need
+
+    return tunnel.probe(ask)
+
+
 _PROBES: dict[str, Callable[[Ask], Probe]] = {
     "tcp": tcp.probe,
     "http": http.probe,
@@ -18,6 +25,7 @@ _PROBES: dict[str, Callable[[Ask], Probe]] = {
     "dns": datagrams.dns_probe,
     "exec": programs.run,
     "process": programs.process,
+    "tunnel": _tunnel,
 }
 KINDS = frozenset(_PROBES)
 # The checker's own want, which says nothing of what it asks: the check stays without a result, and becomes stale.
