@@ -117,6 +117,7 @@ def _protocol(kit: KitInput, session: Session) -> str:
 
 def _session(kit: KitInput, session: Session) -> Iterator[str]:
     yield f"hold time {kit.hold_time};"
+    yield f"startup hold time {kit.hold_time};"  # else an edge that died while it called is kept out for 240 s
     yield f"keepalive time {kit.keepalive};"
     if not session.edge_passive:  # one side calls: no collisions at the start
         yield "passive on;"

@@ -51,14 +51,11 @@ _WORDS: Final = {4: "ip", 6: "ipv6"}
 
 def render(kit: KitInput) -> str:
     """The whole file. Raises KitError for what FRR does not do."""
-    weighted = [session.edge for session in kit.sessions if session.weight is not None]
+    weighted = ", ".join(session.edge for session in kit.sessions if session.weight is not None)
     if weighted:
-        raise KitError(
-            [
-                f"edges {', '.join(weighted)} have weights: FRR 8.4 takes weights from the edges alone; expected none, and "
-                "`bandwidth:` in announcer.attributes of each edge with trust in it here"
-            ]
-        )
+        why = "FRR 8.4 takes weights from the edges alone"
+        instead = "`bandwidth:` in the announcer.attributes of every edge, and trust in it here"
+        raise KitError([f"edges {weighted} have weights: {why}; expected {instead}"])
     sections = [header(kit, "!", "frr"), _HEAD, "".join(_bfd(kit)), "".join(_statics(kit)), "".join(_lists(kit))]
     sections += ["".join(_route_map(kit, session, version)) for session in kit.sessions for version in session.families]
     return "!\n".join(section for section in [*sections, "".join(_bgp(kit))] if section)
@@ -163,14 +160,7 @@ def _session(kit: KitInput, session: Session) -> Iterator[str]:
     if session.interface is not None:
         yield f"interface {session.interface}"
     yield f"description {session.edge}"
-    if not session.edge_passive:  # one side calls: no collisions at the start
-        yield "passive"
-    elif session.port != 179:
-        yield f"port {session.port}"
-    if session.gtsm:
-        yield f"ttl-security hops {session.multihop or 1}"
-    elif session.multihop is not None:
-        yield f"ebgp-multihop {session.multihop}"
+    yield from _connection(session)
     if session.has_md5:
         yield f"password {session.md5 or session.placeholder}"
     if session.bfd is not None:
@@ -183,6 +173,17 @@ def _session(kit: KitInput, session: Session) -> Iterator[str]:
     yield "graceful-restart-helper" if kit.options.graceful_restart else "graceful-restart-disable"
     if kit.blackholes(session) and session.multihop is None:
         yield "disable-connected-check"  # the discard next hop is on no link
+
+
+def _connection(session: Session) -> Iterator[str]:
+    if not session.edge_passive:  # one side calls: no collisions at the start
+        yield "passive"
+    elif session.port != 179:
+        yield f"port {session.port}"
+    if session.gtsm:
+        yield f"ttl-security hops {session.multihop or 1}"
+    elif session.multihop is not None:
+        yield f"ebgp-multihop {session.multihop}"
 
 
 def _family(kit: KitInput, session: Session, version: int) -> Iterator[str]:

@@ -72,7 +72,10 @@ def render(kit: KitInput) -> str:
         raise KitError(missing)
     policies = ", ".join(_quoted(f"fairhop-from-{session.edge}") for session in kit.sessions)
     parts = [header(kit, "#", "gobgp", _by_hand(kit))]
-    parts += [_GLOBAL.format(asn=kit.asn, router_id=kit.identifier, policies=policies), *_sets(kit)]
+    parts.append(_GLOBAL.format(asn=kit.asn, router_id=kit.identifier, policies=policies))
+    if len(kit.asns) > 1:
+        parts.append("[global.route-selection-options.config]\nalways-compare-med = true\n\n")
+    parts += _sets(kit)
     parts += [_policy(kit, session) for session in kit.sessions]
     parts += ["".join(f"{line}\n" for line in _neighbor(kit, session)) + "\n" for session in kit.sessions]
     return "".join(parts)

@@ -1,9 +1,9 @@
 """What a kit says to people: its header, what is left to do by hand, and the kernel's settings (core: no I/O)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from bgp.kits.model import KitInput, is_private
+from bgp.kits.model import KitInput, Session, is_private
 
 SYSCTLS: Final = {
     "net.ipv4.fib_multipath_hash_policy": 1,
@@ -25,14 +25,13 @@ def notes(kit: KitInput) -> Iterator[str]:
     for one in kit.sessions:
         if one.has_md5 and one.md5 is None:
             yield f"edge {one.edge}: put its MD5 key in place of {one.placeholder}; until then its session stays down."
-        if not one.has_md5:
-            yield f"edge {one.edge}: no MD5 key: whoever sees the link can forge segments."
-        if not one.gtsm:
-            yield f"edge {one.edge}: no GTSM (ttl_security): who is further away can reach its session."
-        if one.bfd is None:
-            yield f"edge {one.edge}: no BFD: a silent death is noticed after {kit.hold_time} s."
-        if not is_private(one.asn):
-            yield f"edge {one.edge}: AS {one.asn} is not private (RFC 6996): expected one private AS for each site."
+    sessions = kit.sessions
+    yield from _lacking([s for s in sessions if not s.has_md5], "no MD5 key: whoever sees the link can forge segments")
+    yield from _lacking([s for s in sessions if not s.gtsm], "no GTSM (ttl_security): others may reach the session")
+    silent = f"no BFD: a silent death is noticed after {kit.hold_time} s"
+    yield from _lacking([s for s in sessions if s.bfd is None], silent)
+    public = "its AS is not private (RFC 6996): expected one private AS for each site"
+    yield from _lacking([s for s in sessions if not is_private(s.asn)], public)
     if options.site_scope and not options.aggregates:
         yield "VIPs carry NO_EXPORT and no aggregate is originated: other networks are told nothing of them."
     if not options.site_scope:
@@ -40,6 +39,11 @@ def notes(kit: KitInput) -> Iterator[str]:
     if options.aggregates:
         yield "the ROA of an aggregate needs maxLength equal to its own length (RFC 9319)."
     yield "damping: have none on this router, or RFC 7196's values; it would outlast any drain."
+
+
+def _lacking(sessions: Sequence[Session], what: str) -> Iterator[str]:
+    if sessions:
+        yield f"edge{'s' * (len(sessions) > 1)} {', '.join(session.edge for session in sessions)}: {what}."
 
 
 def header(kit: KitInput, comment: str, kind: str, more: Iterable[str] = ()) -> str:

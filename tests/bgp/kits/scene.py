@@ -104,26 +104,30 @@ class Scene:
             found.append(f"the router died: {self.router.log}")
         return found
 
-    def dial(self, name: str, **how: object) -> EdgeSpeaker:
-        """A new session in an edge's place, closed at the end."""
+    def session(self, name: str, **how: object) -> EdgeSpeaker:
+        """A new established session in an edge's place, closed at the end; a router may refuse some calls first."""
         settings: dict[str, object] = {"md5": KEYS[name] if self.kit.sessions[0].has_md5 else None} | how
-        end = time.monotonic() + 10
-        while True:
+        end = time.monotonic() + 15
+        while time.monotonic() < end:
             try:
                 speaker = EdgeSpeaker(self.leaf(name), ASNS[name], **settings)  # type: ignore[arg-type]
-            except OSError:  # a router takes a moment to listen, or to take the key
-                assert time.monotonic() < end, self.router.log
+            except OSError:  # it does not listen yet, or has not taken the key
                 time.sleep(0.1)
                 continue
             self.stack.callback(speaker.close)
-            return speaker
+            while not speaker.established(0.05) and not speaker.closed.is_set() and time.monotonic() < end:
+                pass
+            if speaker.established(0):
+                return speaker
+            speaker.close()
+            time.sleep(0.1)
+        raise AssertionError(f"{self.make}: no session with {name}: {self.router.log}")
 
 
 def calm(scene: Scene) -> Scene:
     """Both edges speak, e1 with its VIPs, e2 with none."""
     if scene.hostile.closed.is_set():
-        scene.hostile = scene.dial("e2")
-        assert scene.hostile.established(10)
+        scene.hostile = scene.session("e2")
     scene.hostile.withdraw(*(scene.hostile.announced | set(VIPS["e2"])))
     scene.becomes(SHARED, "e1")
     scene.becomes(SHARED6, "e1")
@@ -144,9 +148,7 @@ def playing(
         described = kit(net, options, weights or {}, **of_all)
         with running(made, net, renderer.render(described)) as router, ExitStack() as stack:
             scene = Scene(make, net, described, router, None, None, stack)  # type: ignore[arg-type]
-            scene.honest, scene.hostile = scene.dial("e1"), scene.dial("e2")
-            assert scene.honest.established(10), router.log
-            assert scene.hostile.established(10), router.log
+            scene.honest, scene.hostile = scene.session("e1"), scene.session("e2")
             scene.honest.announce(*VIPS["e1"])
             for prefix in VIPS["e1"]:
                 scene.becomes(prefix, "e1")

@@ -95,7 +95,9 @@ def test_r5_its_own_as_may_be_prepended(scene: Scene) -> None:
         stays(lambda: scene.hop("e2") not in scene.hops(SHARED), SETTLE, "a longer path joined the set")
 
 
-@pytest.mark.parametrize(("prefix", "next_hop"), [(SHARED, "10.77.1.1"), (SHARED6, "fd77:0:0:1::1"), (OF_E2, "10.77.3.1")])
+@pytest.mark.parametrize(
+    ("prefix", "next_hop"), [(SHARED, "10.77.1.1"), (SHARED6, "fd77:0:0:1::1"), (OF_E2, "10.77.3.1")]
+)
 def test_r5_no_next_hop_but_itself(scene: Scene, prefix: str, next_hop: str) -> None:
     """FRR puts the peer's address in its place, BIRD and GoBGP refuse the route: traffic goes to no third party."""
     scene.hostile.announce(prefix, next_hop=next_hop)
@@ -124,7 +126,9 @@ def communities(scene: Scene, prefix: str) -> set[str]:
     names = {"65535:65281": "no-export", "65535:0": "graceful-shutdown", "65535:666": "blackhole"}
     if isinstance(scene.router, Frr):
         path = scene.router.paths(prefix)[0]
-        kinds = [path[key]["string"].split() for key in ("community", "largeCommunity", "extendedCommunity") if key in path]
+        kinds = [
+            path[key]["string"].split() for key in ("community", "largeCommunity", "extendedCommunity") if key in path
+        ]
         words = {"noExport": "no-export", "gracefulShutdown": "graceful-shutdown"}
         return {words.get(word, word) for kind in kinds for word in kind}
     if isinstance(scene.router, Gobgp):
@@ -133,7 +137,9 @@ def communities(scene: Scene, prefix: str) -> set[str]:
         others = [str(by_type[kind]) for kind in (16, 32) if by_type.get(kind, {}).get("value")]
         return {names.get(word, word) for word in standard} | set(others)
     text = scene.router.birdc(f"show route for {prefix} all")  # type: ignore[attr-defined]
-    found = {line.split(":")[0].strip(): line.split(":", 1)[1].split() for line in text.splitlines() if "community:" in line}
+    found = {
+        line.split(":")[0].strip(): line.split(":", 1)[1].split() for line in text.splitlines() if "community:" in line
+    }
     pairs = [word.strip("()").replace(",", ":") for words in found.values() for word in words]
     return {names.get(pair, pair) for pair in pairs}
 
@@ -267,7 +273,10 @@ CASES = {
     "no origin": ({1: b""}, "withdrawn"),
     "as_path of an unknown segment": ({2: attribute(0x40, 2, struct.pack("!BBI", 9, 1, 65120))}, "withdrawn"),
     "as_path longer than its attribute": ({2: attribute(0x40, 2, struct.pack("!BBI", 2, 5, 65120))}, "withdrawn"),
-    "as_path of a segment without ASNs": ({2: attribute(0x40, 2, struct.pack("!BBIBB", 2, 1, 65120, 2, 0))}, "withdrawn"),
+    "as_path of a segment without ASNs": (
+        {2: attribute(0x40, 2, struct.pack("!BBIBB", 2, 1, 65120, 2, 0))},
+        "withdrawn",
+    ),
     "no as_path": ({2: b""}, "withdrawn"),
     "next_hop of three octets": ({3: attribute(0x40, 3, b"\x0a\x4d\x02")}, "withdrawn"),
     "no next_hop": ({3: b""}, "withdrawn"),
