@@ -3,22 +3,26 @@
 `done` means that ExaBGP parsed the command, not that a peer has it: the UPDATE leaves in a later turn of its loop.
 """
 
+import itertools
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
 
 from bgp.attributes import Said
 from bgp.rib import Change
-from bgp.route import Address, Route
+from bgp.route import Address
 
 BARRIER: Final = b"#\n"
 """A comment: answered at once. Once it is, ExaBGP's loop has turned since the answer before it."""
 NEIGHBORS: Final = b"show neighbor json\n"
 RESEND: Final = b"flush adj-rib out\n"
 """Send every announced route to the peers again, from ExaBGP's cache."""
+
+SHARED_FROM: Final = 5
+"""Changes alike from which they share a command."""
 
 _SAFE = re.compile(r"[a-z0-9 ./:\[\]-]+")
 
@@ -27,14 +31,50 @@ class CommandError(ValueError):
     """A command that must not reach ExaBGP."""
 
 
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Lines for ExaBGP, each of which it answers, and how many changes they carry out, all of them or none."""
+
+    lines: tuple[bytes, ...]
+    changes: int
+
+
+def encode_batch(batch: Sequence[Change]) -> list[Command]:
+    """The commands for a batch in its order. Raises CommandError for what must not be sent.
+
+    Changes that say the same of their prefixes share a command, which ExaBGP takes several times as fast as one for
+    each; a change that was refused before stands alone, so that it costs no other.
+    """
+    commands: list[Command] = []
+    for _, run in itertools.groupby(batch, key=_shareable):
+        changes = list(run)
+        if len(changes) >= SHARED_FROM and not changes[0].alone:
+            prefixes = " ".join(str(change.prefix) for change in changes)
+            commands.append(Command(_lines(changes[0], f"attributes{{}} nlri {prefixes}"), len(changes)))
+        else:
+            commands += [Command(encode(change), 1) for change in changes]
+    return commands
+
+
+def _shareable(change: Change) -> object:
+    """Equal for changes that may share a command; a withdrawal without a next hop cannot."""
+    if change.alone or (change.route is None and change.before is None and change.prefix.version == 6):
+        return change.prefix
+    return change.prefix.version, change.route is None, _addressed(change)
+
+
 def encode(change: Change) -> tuple[bytes, ...]:
-    """The command lines for a change, at least one; each is answered. Raises CommandError for what must not be sent.
+    """The command lines for one change, at least one; each is answered. Raises CommandError for what must not be sent.
 
     A withdrawal repeats the attributes of the last announcement, next hop included: only then does ExaBGP replace
     that announcement if it still waits for a session, instead of sending both.
     """
-    verb, route = ("announce", change.route) if change.route is not None else ("withdraw", change.before)
-    lines = [f"{to}{verb} route {change.prefix}{rest}" for to, rest in _addressed(change, route)]
+    return _lines(change, f"route {change.prefix}{{}}")
+
+
+def _lines(change: Change, form: str) -> tuple[bytes, ...]:
+    verb = "announce" if change.route is not None else "withdraw"
+    lines = [f"{to}{verb} {form.format(rest)}" for to, rest in _addressed(change)]
     for line in lines:
         if _SAFE.fullmatch(line) is None:
             raise CommandError(f"command is {line!r}, expected only lower case letters, digits and ' ./:[]-'")
@@ -53,8 +93,9 @@ def end_of_rib(peers: Iterable[Address], versions: Iterable[int]) -> tuple[bytes
     return tuple(f"neighbor {peer} announce eor ipv{v} unicast\n".encode("ascii") for peer in peers for v in families)
 
 
-def _addressed(change: Change, route: Route | None) -> list[tuple[str, str]]:
+def _addressed(change: Change) -> list[tuple[str, str]]:
     """(whom a command is for, what it says behind the prefix): one for all peers, or one for each peer."""
+    route = change.route if change.route is not None else change.before
     if route is None:  # a withdrawal from every peer; an IPv6 one needs no next hop
         return [("", " next-hop self" if change.prefix.version == 4 else "")]
     if route.next_hop != "self":

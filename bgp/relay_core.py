@@ -50,8 +50,9 @@ class RelayCore:
         self._routes: dict[Prefix, Route] = {}
         self._peers: dict[Address, PeerView] = {}
         self._waiting = Waiting.NOTHING
-        self._lines: deque[int] = deque()  # commands without an answer, for each outstanding change
-        self._refused = False  # one of the oldest change's commands was
+        self._commands: deque[api.Command] = deque()  # that have not been answered in full
+        self._answers = 0  # to lines of the oldest of them
+        self._refused = False  # one of those answers was an error
         self._barrier_due = False
         self._neighbors_due = True
         self._withdraw_again = False
@@ -132,17 +133,17 @@ class RelayCore:
             self._waiting = Waiting.NOTHING
 
     def _route_answer(self, done: bool, now: float) -> None:
-        """A change counts as taken when each of its commands was."""
+        """A command's changes count as taken when each of its lines was."""
         self._refused = self._refused or not done
-        self._lines[0] -= 1
-        if self._lines[0]:
+        self._answers += 1
+        if self._answers < len(self._commands[0].lines):
             return
-        self._lines.popleft()
-        change = self._rib.refused(now) if self._refused else self._rib.acked()
-        # A peer named in a withdrawal may be gone from the configuration; one for all peers has no such excuse.
-        if self._refused and change.route is None and not api.names_peers(change):
-            self.abort = f"ExaBGP refused to withdraw {change.prefix}"
-        self._refused, self._beat_at = False, now
+        for _ in range(self._commands.popleft().changes):
+            change = self._rib.refused(now) if self._refused else self._rib.acked()
+            # A peer named in a withdrawal may be gone from the configuration; one for all peers has no such excuse.
+            if self._refused and change.route is None and not api.names_peers(change):
+                self.abort = f"ExaBGP refused to withdraw {change.prefix}"
+        self._answers, self._refused, self._beat_at = 0, False, now
 
     def _peer(self, address: Address, up: bool, reason: str, now: float) -> None:
         known = self._peers.get(address)
@@ -181,10 +182,10 @@ class RelayCore:
             self._say_again = False
             self._rib.forget_all()
         if batch := self._rib.next_batch(BATCH, now):
-            changes = [api.encode(change) for change in batch]
-            self._lines.extend(len(lines) for lines in changes)
-            commands = [line for lines in changes for line in lines]
-            return b"".join(commands), len(commands), Waiting.ROUTES
+            self._commands.extend(commands := api.encode_batch(batch))
+            self._answers = 0
+            lines = [line for command in commands for line in command.lines]
+            return b"".join(lines), len(lines), Waiting.ROUTES
         if self._resend_due:
             self._resend_due = False
             return api.RESEND, 1, Waiting.PEERS

@@ -8,7 +8,7 @@ one prefix that meet in one turn of its loop leave in the order of the attribute
 import enum
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from bgp.route import Prefix, Route
@@ -30,11 +30,15 @@ Held = Route | None | Unknown
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One command: announce `route`, or withdraw when it is None; `before` is the last route sent, if known."""
+    """Announce `route`, or withdraw when it is None; `before` is the last route sent, if known.
+
+    One that was refused before is to be said `alone`.
+    """
 
     prefix: Prefix
     route: Route | None
     before: Route | None
+    alone: bool = field(default=False, compare=False)
 
 
 @dataclass(slots=True)
@@ -81,7 +85,7 @@ class AdjRibOut:
         due = [(p, e) for p, e in self._entries.items() if e.sent != e.desired and e.retry_at <= now]
         due.sort(key=lambda item: item[1].desired is not None)
         for prefix, entry in due[:limit]:
-            self._outstanding.append(Change(prefix, entry.desired, entry.last_route))
+            self._outstanding.append(Change(prefix, entry.desired, entry.last_route, entry.refusals > 0))
             entry.sent = entry.desired
             entry.last_route = entry.desired or entry.last_route
         return tuple(self._outstanding)

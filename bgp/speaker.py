@@ -97,9 +97,13 @@ class Speaker:
         self._desired, self._routes = wanted, routes
         self._feed(self._desired)
         self._send()
-        if before >= CLOSE_FROM and not any(routes.values()) and self.config.graceful_restart is None:
+        if before >= CLOSE_FROM and not any(routes.values()) and self._closes_sessions():
             self._closing = f"ended to take {before} prefixes off at once"
             self._kill()
+
+    def _closes_sessions(self) -> bool:
+        """Whether ending ExaBGP takes its routes away: with graceful restart routers would keep them."""
+        return self._exabgp.pid is not None and self.config.graceful_restart is None
 
     def heartbeat(self, prefixes: Iterable[Prefix] | None = None) -> None:
         """The work loop is alive and stands by what it declared, for all prefixes or for these only."""
@@ -240,5 +244,6 @@ class Speaker:
         if self._link is not None:
             self._link.close()
         words = self._closing or (self._state.abort if self._state else None) or self._exabgp.last_words()
+        happening = Happening.ENDED if self._closing else Happening.EXITED
         self._closing = ""
-        self._handle(Happening.EXITED, f"{reason}; last words: {words}" if words else reason)
+        self._handle(happening, f"{reason}; last words: {words}" if words else reason)

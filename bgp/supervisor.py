@@ -41,6 +41,8 @@ class Event(enum.Enum):
     HEARD = enum.auto()
     DISCONNECTED = enum.auto()
     EXITED = enum.auto()
+    ENDED = enum.auto()
+    """It was ended on purpose, to close its sessions: no fault, so no longer delay."""
     TIMEOUT = enum.auto()
     STOP = enum.auto()
 
@@ -67,6 +69,10 @@ TABLE: Final[dict[tuple[Phase, Event], tuple[Phase, Action]]] = {
     (Phase.RUNNING, Event.EXITED): (Phase.BACKOFF, Action.NOTHING),
     (Phase.RUNNING, Event.TIMEOUT): (Phase.KILLING, Action.KILL),
     (Phase.KILLING, Event.EXITED): (Phase.BACKOFF, Action.NOTHING),
+    (Phase.STARTING, Event.ENDED): (Phase.BACKOFF, Action.NOTHING),
+    (Phase.WAITING, Event.ENDED): (Phase.BACKOFF, Action.NOTHING),
+    (Phase.RUNNING, Event.ENDED): (Phase.BACKOFF, Action.NOTHING),
+    (Phase.KILLING, Event.ENDED): (Phase.BACKOFF, Action.NOTHING),
     (Phase.KILLING, Event.TIMEOUT): (Phase.KILLING, Action.KILL),
     (Phase.BACKOFF, Event.TIMEOUT): (Phase.STARTING, Action.SPAWN),
     **{(phase, Event.STOP): (Phase.STOPPED, Action.NOTHING) for phase in Phase},
@@ -115,7 +121,7 @@ class Supervisor:
             self.deaths += 1
             if old is Phase.RUNNING and now - self.since >= STABLE_AFTER:
                 self._delay = 0
-        if event in (Event.START, Event.STOP):
+        if event in (Event.START, Event.STOP, Event.ENDED):
             self._delay = 0
         self._deadline = self._limit(new, now)
         if new is old:

@@ -133,13 +133,22 @@ class ExaBGP:
         self._out.append("done")
 
     def _route(self, command: str) -> bool:
-        """Whether there is a peer for `[neighbor PEER] announce|withdraw route PREFIX ATTRIBUTES`."""
+        """Whether there is a peer for `[neighbor PEER] announce|withdraw route PREFIX ATTRIBUTES`.
+
+        Or for `... attributes ATTRIBUTES nlri PREFIXES`.
+        """
         peers = self.peers
         if command.startswith("neighbor "):
             _, address, command = command.split(" ", 2)
             peers = [peer for peer in peers if peer.address == address]
-        verb, _, prefix, *attributes = command.split(" ")
-        assert ":" not in prefix or "self" not in attributes, "next-hop self of another family raises in ExaBGP"
-        for peer in peers:
-            peer.change(prefix, " ".join(attributes), verb == "announce")
+        verb, form, *rest = command.split(" ")
+        if form == "attributes":
+            cut = rest.index("nlri")
+            attributes, prefixes = rest[:cut], rest[cut + 1 :]
+        else:
+            prefixes, attributes = rest[:1], rest[1:]
+        for prefix in prefixes:
+            assert ":" not in prefix or "self" not in attributes, "next-hop self of another family raises in ExaBGP"
+            for peer in peers:
+                peer.change(prefix, " ".join(attributes), verb == "announce")
         return bool(peers)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bgp import exabgp_api as api
 from bgp.rib import Change
-from bgp.route import GRACEFUL_SHUTDOWN, Route
+from bgp.route import GRACEFUL_SHUTDOWN, Attributes, Route
 
 VIP = IPv4Network("203.0.113.10/32")
 VIP6 = IPv6Network("2001:db8:1::10/128")
@@ -59,6 +59,42 @@ def test_commands(change: Change, line: bytes) -> None:
 )
 def test_an_ipv6_prefix_has_one_command_for_each_peer(change: Change, lines: tuple[bytes, ...]) -> None:
     assert api.encode(change) == lines
+
+
+PEERS = tuple(peer for peer, _ in HOPS)
+
+
+def test_all_kinds_of_attributes_and_a_peer_of_its_own() -> None:
+    own = Attributes(communities=("65535:65281",), extended_communities=("bandwidth:65110:1250000",))
+    route = Route(VIP6, HOPS, 7, as_path=(65110, 65110), large_communities=("1:2:3",), overrides=((PEERS[1], own),))
+    assert api.encode(Change(VIP6, None, route)) == (
+        b"neighbor 10.0.5.0 withdraw route 2001:db8:1::10/128 next-hop fd00:0:0:5::1 med 7 as-path [ 65110 65110 ] "
+        b"large-community [ 1:2:3 ]\n",
+        b"neighbor 10.0.6.0 withdraw route 2001:db8:1::10/128 next-hop fd00:0:0:6::1 community [ 65535:65281 ] "
+        b"extended-community [ bandwidth:65110:1250000 ]\n",
+    )
+    with pytest.raises(api.CommandError, match="expected one for each peer"):
+        api.encode(Change(VIP, Route(VIP, overrides=((PEERS[1], own),)), None))
+
+
+def test_changes_that_say_the_same_share_a_command_but_for_one_that_was_refused() -> None:
+    prefixes = [IPv4Network(f"203.0.113.{n}/32") for n in range(12)]
+    batch = [Change(p, None, Route(p)) for p in prefixes[:2]] + [Change(p, Route(p), None) for p in prefixes[2:8]]
+    batch += [Change(prefixes[8], Route(prefixes[8]), None, alone=True)]
+    batch += [Change(p, Route(p, med=1), None) for p in prefixes[9:]]
+    commands = api.encode_batch(batch)
+    assert [command.changes for command in commands] == [1, 1, 6, 1, 1, 1, 1]
+    shared = " ".join(map(str, prefixes[2:8]))
+    assert commands[2].lines == (f"announce attributes next-hop self nlri {shared}\n".encode(),)
+    gone = [Change(IPv6Network(f"2001:db8::{n}/128"), None, None) for n in range(8)]
+    assert [command.changes for command in api.encode_batch(gone)] == [1] * 8
+
+
+def test_the_end_of_rib_is_told_each_peer_for_each_family() -> None:
+    assert api.end_of_rib(PEERS[:1], {6, 4}) == (
+        b"neighbor 10.0.5.0 announce eor ipv4 unicast\n",
+        b"neighbor 10.0.5.0 announce eor ipv6 unicast\n",
+    )
 
 
 def test_an_ipv6_route_without_next_hops_never_reaches_exabgp() -> None:

@@ -210,6 +210,29 @@ def test_a_withdrawal_that_names_a_peer_that_is_gone_is_repeated_for_all() -> No
     assert bench.relay.abort is None
 
 
+MANY: list[Prefix] = [IPv4Network(f"203.0.112.{n}/32") for n in range(120)]
+
+
+def test_many_prefixes_alike_share_commands_and_one_that_is_refused_then_stands_alone() -> None:
+    bench = both_up()
+    bench.declare({prefix: Route(prefix, med=7) for prefix in MANY})
+    bench.settle()
+    del bench.exabgp.commands[:]
+    bench.exabgp.refuse = 1
+    bench.declare({prefix: Route(prefix) for prefix in MANY})
+    bench.settle()
+    shared = [command.count("/32") for command in bench.exabgp.commands if " nlri " in command]
+    refused = [prefix for prefix in MANY if bench.relay.state().prefixes[prefix].refusals]
+    assert (shared, len(refused)) == ([50, 50, 20], 50)
+    bench.now += 1.0
+    bench.settle()
+    assert sum(command.startswith("announce route") for command in bench.exabgp.commands) == 50
+    assert bench.relay.state().converged and set(bench.tables()[0]) == {str(prefix) for prefix in MANY}
+    bench.declare({})
+    bench.settle()
+    assert bench.tables() == [{}, {}]
+
+
 def test_a_peer_that_a_new_configuration_brought_is_told_what_all_know_already() -> None:
     bench = both_up()
     bench.declare({VIPS[0]: Route(VIPS[0])})

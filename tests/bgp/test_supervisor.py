@@ -52,6 +52,18 @@ def test_whatever_keeps_the_relay_silent_ends_exabgp(events: list[Event], limit:
     assert supervisor.tick(limit) == (Action.KILL, Transition(before, Phase.KILLING, reason))
 
 
+def test_an_end_on_purpose_makes_no_delay_longer_and_is_no_death() -> None:
+    supervisor, now = running(), 0.0
+    for _ in range(5):
+        assert supervisor.handle(Event.ENDED, "all off", now)[0] is Action.NOTHING
+        assert supervisor.phase is Phase.BACKOFF
+        supervisor.tick(now)
+        assert supervisor.tick(now + DELAYS[0])[0] is Action.SPAWN
+        now += 0.2
+        supervisor.handle(Event.CONNECTED, "relay", now)
+    assert supervisor.deaths == 0
+
+
 def test_a_word_in_time_keeps_it_alive() -> None:
     supervisor = running()
     for second in range(10):
