@@ -17,9 +17,10 @@ CORES_BY_PACKAGE = {
     "bgp": "attributes exabgp_api exabgp_conf lease relay_core report rib route speaker_config supervisor wire",
     "bgp/bfd": "auth config engine gate packet session status",
     "bgp/bmp": "readback",
+    "bgp/kits": "bird frr gobgp model notes",
     "edge": "announce attributes capture config config_addresses config_announcer config_check_rules config_checks "
     "config_findings config_limits config_peers config_protection config_rules config_safety damping decode "
-    "health intent local_health log_limit maglev node offline plan quiet scalars standing status status_bgp "
+    "health intent local_health log_limit maglev node offline plan quiet router_kit scalars standing status status_bgp "
     "status_health strictyaml velocity why",
     "edge/backend": "config",
     "edge/checks": "freshness keeper plan schedule target tunnel_packets",

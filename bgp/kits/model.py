@@ -188,12 +188,18 @@ def _problems(kit: KitInput) -> Iterator[str]:
 
 
 def _session_problems(kit: KitInput) -> Iterator[str]:
+    names = [session.edge for session in kit.sessions]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"edge {name}: {names.count(name)} sessions have this name: expected one session for each edge"
     owners: dict[object, str] = {}
     for one in kit.sessions:
-        for key, what in (((one.address, one.interface), f"address {one.address}"), (one.edge, "name")):
-            first = owners.setdefault((what, key), one.edge)
-            if first != one.edge or (what == "name" and sum(o.edge == one.edge for o in kit.sessions) > 1):
-                yield f"edge {one.edge}: {what} is also that of edge {first}: expected one session for each edge"
+        place = one.interface, one.address
+        if place in owners:
+            yield (
+                f"edge {one.edge}: address {one.address} is also that of edge {owners[place]}: "
+                "expected one session for each edge"
+            )
+        owners.setdefault(place, one.edge)
         if one.asn == kit.asn:
             yield f"edge {one.edge}: asn {one.asn} is the router's own: expected another, edges speak eBGP"
         if not one.vips:

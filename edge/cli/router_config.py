@@ -81,7 +81,7 @@ class _Of(click.ParamType[tuple[str, str]]):
 @click.option("--weight", "weights", type=_Of(), multiple=True, metavar="EDGE=N", help="Share of traffic (BIRD).")
 @click.option("--trust-bandwidth", is_flag=True, help="Shares of traffic as edges claim them (FRR).")
 @click.option(
-    "--interface", "interfaces", type=_Of(), multiple=True, metavar="EDGE=NAME", help="For link-local sessions."
+    "--interface", "interfaces", type=_Of(), multiple=True, metavar="EDGE=NAME", help="Of the router, for link-local sessions."
 )
 @click.option("--slack", type=int, default=8, show_default=True, help="Prefixes beyond the VIPs that are borne.")
 @click.option("--restart", type=int, default=1, show_default=True, help="Minutes until a cut-off edge may come back.")
