@@ -30,6 +30,7 @@ class RelayLink(asyncio.Protocol):
     def __init__(self, owner: LinkOwner) -> None:
         self._owner = owner
         self._lines = LineBuffer()
+        self._said: State | None = None
         self._transport: asyncio.Transport | None = None
         self._pidfd = -1
         self.pid = 0
@@ -49,7 +50,8 @@ class RelayLink(asyncio.Protocol):
         """A relay that does not speak the protocol is hung up on; it may connect again."""
         try:
             for line in self._lines.feed(data):
-                self._owner.relay_said(self, decode_state(line))
+                self._said = decode_state(line, self._said)
+                self._owner.relay_said(self, self._said)
         except WireError:
             self.close()
 

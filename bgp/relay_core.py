@@ -66,6 +66,7 @@ class RelayCore:
         self._seq = 0
         self._heard = False  # of any daemon, ever
         self._connected = False
+        self._shown: int | None = None  # the version of the prefixes that the daemon was told last
         self._from_daemon = LineBuffer()
         self._from_exabgp = LineBuffer()
         self._ping_at = now
@@ -76,6 +77,7 @@ class RelayCore:
     def daemon_connected(self, now: float) -> None:
         """A daemon answers the socket; it is owed the state at once."""
         self._connected, self._from_daemon, self._beat_at, self._seq = True, LineBuffer(), now, 0
+        self._shown = None
 
     def daemon_lost(self) -> None:
         """The daemon's connection ended. Its leases go on: a restarted daemon may renew them in time."""
@@ -211,7 +213,8 @@ class RelayCore:
         if not self._connected or now < self._beat_at:
             return b""
         self._beat_at = now + BEAT_EVERY
-        return encode_state(self.state())
+        repeat, self._shown = self._shown != self._rib.version, self._rib.version
+        return encode_state(self.state(), repeat)
 
     def state(self) -> State:
         """All the relay knows."""

@@ -118,6 +118,8 @@ def changes(old: State | None, new: State, names: Mapping[Address, str]) -> Iter
             yield Event(
                 f"peer {names.get(address, address)}", _session(before), _session(peer), peer.reason or "session"
             )
+    if old is not None and new.prefixes is old.prefixes:
+        return
     for prefix, view in new.prefixes.items():
         was = old.prefixes[prefix].acked if old and prefix in old.prefixes else UNKNOWN
         if view.acked != was:

@@ -68,14 +68,19 @@ class AdjRibOut:
         """Start with every prefix in unknown state and desired withdrawn."""
         self._entries = {prefix: _Entry() for prefix in prefixes}
         self._outstanding: deque[Change] = deque()
+        self.version = 0
+        """Grows with every change of the view."""
 
     def declare(self, desired: Mapping[Prefix, Route | None]) -> None:
         """Replace the whole desired set; a known prefix that is absent is desired withdrawn."""
+        known = len(self._entries)
         for prefix in desired:
             self._entries.setdefault(prefix, _Entry())
+        self.version += len(self._entries) - known
         for prefix, entry in self._entries.items():
             wanted = desired.get(prefix)
             if wanted != entry.desired:
+                self.version += 1
                 entry.desired, entry.retry_at = wanted, 0.0
 
     def next_batch(self, limit: int, now: float) -> tuple[Change, ...]:
@@ -83,6 +88,7 @@ class AdjRibOut:
         if self._outstanding:
             return ()
         due = [(p, e) for p, e in self._entries.items() if e.sent != e.desired and e.retry_at <= now]
+        self.version += bool(due)
         due.sort(key=lambda item: item[1].desired is not None)
         for prefix, entry in due[:limit]:
             self._outstanding.append(Change(prefix, entry.desired, entry.last_route, entry.refusals > 0))
@@ -92,6 +98,7 @@ class AdjRibOut:
 
     def acked(self) -> Change:
         """ExaBGP parsed the oldest outstanding change."""
+        self.version += 1
         change = self._outstanding.popleft()
         entry = self._entries[change.prefix]
         entry.acked, entry.refusals = change.route, 0
@@ -102,6 +109,7 @@ class AdjRibOut:
 
         A refused withdrawal is due again at once, and then says nothing of the route that it takes back.
         """
+        self.version += 1
         change = self._outstanding.popleft()
         entry = self._entries[change.prefix]
         entry.sent = entry.acked = UNKNOWN
@@ -114,12 +122,14 @@ class AdjRibOut:
 
     def forget_withdrawn(self) -> None:
         """Make every withdrawal due again: what ExaBGP queued while a session was down may contradict it."""
+        self.version += 1
         for entry in self._entries.values():
             if entry.sent is None:
                 entry.sent = UNKNOWN
 
     def forget_all(self) -> None:
         """Make every change due again: a peer is new. To a peer that has a route the same announcement is none."""
+        self.version += 1
         for entry in self._entries.values():
             entry.sent, entry.retry_at = UNKNOWN, 0.0
 

@@ -1,6 +1,7 @@
-"""MD5 keys from files, and no core dumps of the processes that hold them.
+"""Keys from files, and no core dumps of the processes that hold them.
 
-A key lives in its file, in the daemon's memory while ExaBGP's configuration is written, in that file, and in ExaBGP.
+An MD5 key lives in its file, in the daemon's memory while ExaBGP's configuration is written, in that file, and in
+ExaBGP.
 """
 
 import os
@@ -24,22 +25,28 @@ class SecretError(ProcessError):
 
 
 def read_keys(config: SpeakerConfig, environment: Mapping[str, str]) -> dict[str, str]:
-    """The key of each peer that has one in a file, by the peer's name. Raises SecretError."""
+    """The MD5 key of each peer that has one in a file, by the peer's name. Raises SecretError."""
     peers = [(peer.name, peer.md5_file) for peer in config.peers]
-    return {name: _read_key(name, _path(name, file, environment)) for name, file in peers if file is not None}
+    return {name: _md5_key(name, file, environment) for name, file in peers if file is not None}
 
 
-def _path(name: str, text: str, environment: Mapping[str, str]) -> Path:
-    if not text.startswith(CREDENTIALS):
-        return Path(text)
-    directory = environment.get("CREDENTIALS_DIRECTORY")
-    if not directory:
-        raise SecretError(f"peer {name}: md5_file is {text}, expected a unit with LoadCredential= for it")
-    return Path(directory) / text.removeprefix(CREDENTIALS)
+def _md5_key(name: str, file: str, environment: Mapping[str, str]) -> str:
+    what = f"peer {name}: md5_file"
+    key = read_secret(what, file, environment)
+    try:
+        check_key(f"{what} {_path(what, file, environment)}", key)
+    except SpeakerConfigError as error:
+        raise SecretError(str(error)) from None
+    return key
 
 
-def _read_key(name: str, path: Path) -> str:
-    place = f"peer {name}: md5_file {path}"
+def read_secret(what: str, text: str, environment: Mapping[str, str]) -> str:
+    """One line out of the file that `text` names, which nobody else may read; `what` begins the text of an error.
+
+    Raises SecretError.
+    """
+    path = _path(what, text, environment)
+    place = f"{what} {path}"
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -47,15 +54,20 @@ def _read_key(name: str, path: Path) -> str:
                 raise SecretError(f"{place} is no regular file")
             if mode & 0o027:
                 raise SecretError(f"{place} has mode {mode & 0o777:04o}, expected nothing for others, such as 0600")
-            key = file.read(4096).decode("ascii").removesuffix("\n")
-        check_key(place, key)
+            return file.read(4096).decode("ascii").removesuffix("\n")
     except OSError as error:
         raise SecretError(f"{place} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SecretError(f"{place} holds bytes that are not ASCII") from None
-    except SpeakerConfigError as error:
-        raise SecretError(str(error)) from None
-    return key
+
+
+def _path(what: str, text: str, environment: Mapping[str, str]) -> Path:
+    if not text.startswith(CREDENTIALS):
+        return Path(text)
+    directory = environment.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        raise SecretError(f"{what} is {text}, expected a unit with LoadCredential= for it")
+    return Path(directory) / text.removeprefix(CREDENTIALS)
 
 
 def forbid_core_dumps() -> None:

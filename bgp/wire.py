@@ -45,7 +45,10 @@ class PeerView:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the relay knows. `converged`: all is acknowledged and ExaBGP's loop has turned since."""
+    """What the relay knows. `converged`: all is acknowledged and ExaBGP's loop has turned since.
+
+    A relay leaves `prefixes` out of a line when they are as in its line before.
+    """
 
     seq: int
     converged: bool
@@ -107,8 +110,8 @@ def _entry(text: str, entry: Any) -> tuple[Route, float] | None:
     return route, until
 
 
-def encode_state(message: State) -> bytes:
-    """One line."""
+def encode_state(message: State, repeat: bool = True) -> bytes:
+    """One line; without `repeat` the prefixes are said to be as in the line before."""
     prefixes = {
         str(prefix): {
             "desired": _held_plain(view.desired),
@@ -116,25 +119,19 @@ def encode_state(message: State) -> bytes:
             "acked": _held_plain(view.acked),
             "refusals": view.refusals,
         }
-        for prefix, view in message.prefixes.items()
+        for prefix, view in (message.prefixes.items() if repeat else ())
     }
     peers = {str(a): {"up": p.up, "since": p.since, "reason": p.reason} for a, p in message.peers.items()}
     head = {"type": "state", "seq": message.seq, "converged": message.converged, "abort": message.abort}
-    return _line({**head, "prefixes": prefixes, "peers": peers})
+    return _line({**head, "prefixes": prefixes if repeat else None, "peers": peers})
 
 
-def decode_state(line: bytes) -> State:
-    """Raises WireError."""
+def decode_state(line: bytes, before: State | None = None) -> State:
+    """Read a line; `before` is what the line before it said, if there was one. Raises WireError."""
     plain = _object(line, "state")
     try:
-        prefixes = {}
-        for text, view in plain["prefixes"].items():
-            prefix = parse_prefix(text)
-            desired = _held(prefix, view["desired"])
-            if desired is UNKNOWN:
-                raise WireError(f"state: {text}: desired is unknown, expected a route or null")
-            sent, acked = _held(prefix, view["sent"]), _held(prefix, view["acked"])
-            prefixes[prefix] = PrefixView(desired, sent, acked, _integer(view, "refusals"))
+        same = plain["prefixes"] is None and before is not None
+        prefixes = before.prefixes if same and before else _views(plain["prefixes"])
         peers = {
             ip_address(text): PeerView(bool(peer["up"]), _seconds(peer, "since"), str(peer["reason"]))
             for text, peer in plain["peers"].items()
@@ -145,6 +142,18 @@ def decode_state(line: bytes) -> State:
         raise
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise WireError(f"state: {error!r}, expected seq, converged, abort, prefixes and peers") from None
+
+
+def _views(plain: Any) -> dict[Prefix, PrefixView]:
+    prefixes = {}
+    for text, view in plain.items():
+        prefix = parse_prefix(text)
+        desired = _held(prefix, view["desired"])
+        if desired is UNKNOWN:
+            raise WireError(f"state: {text}: desired is unknown, expected a route or null")
+        sent, acked = _held(prefix, view["sent"]), _held(prefix, view["acked"])
+        prefixes[prefix] = PrefixView(desired, sent, acked, _integer(view, "refusals"))
+    return prefixes
 
 
 def _held_plain(held: Held) -> object:

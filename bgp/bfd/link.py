@@ -32,6 +32,8 @@ PROTOCOL: Final = 1
 """Of the orders, the states and the heartbeat file: a running process with another number is replaced, not adopted."""
 TICK: Final = 0.05
 STOP_LIMIT: Final = 1.0
+SILENCE: Final = 1.0
+"""Seconds after which the process's last word says nothing any more; it speaks every half second."""
 _WORDS: Final = {Phase.WAITING: "waiting for its socket"}
 _REASONS: Final = {
     Phase.STARTING: f"it has not answered for {START_LIMIT} s",
@@ -143,12 +145,14 @@ class Bfd:
         return self._state is not None and self._state.seq == self._seq
 
     def sessions(self) -> tuple[SessionStatus, ...]:
-        """What the process said last of each session; those of a process that is gone are down."""
-        if self._state is None:
+        """What the process said last of each session: `down` if it is gone, `unknown` if it has been silent for 1 s."""
+        if self._state is None or self._heard is None:
             return ()
-        if self._process is not None:
+        if self._process is None:
+            return tuple(replace(one, state="down", diag="the process is gone") for one in self._state.sessions)
+        if time.monotonic() - self._heard <= SILENCE:
             return self._state.sessions
-        return tuple(replace(one, state="down", diag="the process is gone") for one in self._state.sessions)
+        return tuple(replace(one, state="unknown", diag="the process is silent") for one in self._state.sessions)
 
     def view(self) -> BfdView:
         """A snapshot for status."""

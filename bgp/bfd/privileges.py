@@ -13,11 +13,14 @@ _CAP_LAST: Final = 63
 
 
 def run_first(priority: int) -> str:
-    """Take SCHED_FIFO at this priority (sched(7)); why not, or an empty text. 0 asks for nothing."""
+    """Take SCHED_FIFO at this priority for this thread alone (sched(7)); why not, or an empty text. 0 asks for nothing.
+
+    Threads and processes that it starts are scheduled as ever.
+    """
     if not priority:
         return ""
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
     except OSError as error:
         return f"without SCHED_FIFO: {error.strerror}"
     return ""

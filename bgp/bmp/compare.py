@@ -93,6 +93,6 @@ class Lasting:
             if now - self._since[fault, router, prefix] >= LASTING
         )
 
-    def next_deadline(self, now: float) -> float | None:
-        """When a difference that stands now becomes a finding, None if none does."""
-        return min((s + LASTING for s in self._since.values() if s + LASTING > now), default=None)
+    def oldest(self, router: str) -> float | None:
+        """Since when the oldest difference at a router has stood, None if there is none."""
+        return min((since for (_, name, _), since in self._since.items() if name == router), default=None)

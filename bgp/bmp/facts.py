@@ -17,6 +17,13 @@ from bgp.route import Prefix, Route
 
 SETTLE: Final = 3.0
 """Seconds that a new session has to tell what the router holds, unless it says before that it has."""
+ASK_AFTER: Final = 3.0
+"""Seconds that a difference stands before the router is made to tell everything again."""
+ASK_DELAYS: Final = (5.0, 10.0, 30.0, 60.0, 300.0)
+"""Seconds from one such request to the next while a difference stands."""
+ASK_GRACE: Final = 10.0
+"""Seconds that facts are good for at least when a session ended because we asked."""
+_FORGETFUL: Final = "FRRouting"
 
 
 @dataclass(slots=True)
@@ -30,6 +37,8 @@ class _Router:
     reason: str = "the station has not told of it yet"
     known: bool = False
     since: float = 0.0
+    asked: int = 0
+    ask_at: float | None = None
 
 
 @dataclass(slots=True)
@@ -41,6 +50,7 @@ class Hearsay:
     _intended: Mapping[Prefix, Route | None] = field(default_factory=dict)
     _lasting: Lasting = field(default_factory=Lasting)
     _findings: tuple[Finding, ...] = ()
+    _ask: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._routers = {router.name: _Router() for router in self.config.routers}
@@ -68,7 +78,8 @@ class Hearsay:
 
     def _lose(self, router: _Router, reason: str, now: float) -> None:
         if router.fresh_since is not None and router.good_until is None:
-            router.good_until = now + self.config.grace
+            asked = router.ask_at is not None and now < router.ask_at
+            router.good_until = now + max(self.config.grace, ASK_GRACE if asked else 0.0)
         router.fresh_since = router.fresh = None
         router.reason = reason
 
@@ -82,6 +93,7 @@ class Hearsay:
                 told = Told(router.name, router.peers, self.config.asn, router.pre_only)
                 differences |= compare(self._intended, facts, told)
         before, self._findings = self._findings, self._lasting.judge(differences, now)
+        self._ask = [name for name in self._routers if self._asks_again(name, now)]
         return [*events, *_news(before, self._findings)]
 
     def _judge(self, name: str, router: _Router, now: float) -> Iterator[Event]:
@@ -99,6 +111,30 @@ class Hearsay:
             router.known, router.since = known, now
             words = ("known", "unknown")
             yield Event(f"read-back {name}", words[known], words[not known], router.reason or "it tells what it holds")
+
+    def _asks_again(self, name: str, now: float) -> bool:
+        """Whether a router is to tell everything again, because of a difference.
+
+        FRR (8.4) does not tell of each change: a path that becomes valid later, or that its policy refuses, is told in
+        the next whole account only, which begins with a new session.
+        """
+        router = self._routers[name]
+        oldest = self._lasting.oldest(name)
+        if oldest is None or router.fresh is None:
+            if oldest is None:
+                router.asked, router.ask_at = 0, None
+            return False
+        if not router.fresh.description.startswith(_FORGETFUL) or now - oldest < ASK_AFTER:
+            return False
+        if router.ask_at is not None and now < router.ask_at:
+            return False
+        router.ask_at = now + ASK_DELAYS[min(router.asked, len(ASK_DELAYS) - 1)]
+        router.asked += 1
+        return True
+
+    def to_ask(self) -> list[str]:
+        """The routers that the station must make tell everything again, as of the last `turn`."""
+        return list(self._ask)
 
     def _relied_on(self, name: str) -> Facts | None:
         router = self._routers[name]

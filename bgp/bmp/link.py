@@ -79,6 +79,9 @@ class Station:
         while True:
             for event in self._hearsay.turn(time.monotonic()):
                 self._on_change(event)
+            if self._process is not None and self._process.stdin is not None:
+                for name in self._hearsay.to_ask():
+                    self._process.stdin.write(f"{name}\n".encode())
             await asyncio.sleep(TURN)
 
     async def _keep_running(self) -> None:

@@ -21,7 +21,8 @@ _HEADER = 6
 _OPEN = 1
 _IPV6, _POST, _AS2, _OUT = 0x80, 0x40, 0x20, 0x10
 _LOC_RIB = 3
-_ADD_PATH, _SENDS, _RECEIVES = 69, 2, 1
+_CAPABILITIES = 2
+_AS4, _ADD_PATH, _SENDS, _RECEIVES = 65, 69, 2, 1
 _EXTENDED = 255  # RFC 9072: more capabilities than anybody has; then nothing is known of path ids
 _TEXT_MAX = 200
 
@@ -46,10 +47,14 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class PeerUp:
-    """A session of the router is up; `add_path` are the families in which prefixes have path ids (RFC 7911)."""
+    """A session of the router is up. `router_asn` is the router's AS there, as its own OPEN says.
+
+    `add_path` are the families in which prefixes have path ids (RFC 7911).
+    """
 
     peer: Peer
     local_address: Address
+    router_asn: int = 0
     add_path: frozenset[Family] = frozenset()
 
 
@@ -151,28 +156,42 @@ def _peer_up(cursor: Cursor) -> PeerUp:
     cursor.take(4, "ports")
     if not peer.inbound:
         return PeerUp(peer, IPv4Address(0))
-    ours, theirs = _add_path(bgp_body(cursor, _OPEN)), _add_path(bgp_body(cursor, _OPEN))
-    both = {f for f, mode in ours.items() if mode & _RECEIVES and theirs.get(f, 0) & _SENDS}
-    return PeerUp(peer, _address(packed, peer.address.version == 6), frozenset(both))
+    ours, theirs = _opened(bgp_body(cursor, _OPEN)), _opened(bgp_body(cursor, _OPEN))
+    both = {f for f, mode in ours.add_path.items() if mode & _RECEIVES and theirs.add_path.get(f, 0) & _SENDS}
+    return PeerUp(peer, _address(packed, peer.address.version == 6), ours.asn, frozenset(both))
 
 
-def _add_path(opened: Cursor) -> dict[Family, int]:
-    """Family -> what the sender of an OPEN does with path ids (RFC 5492 and RFC 7911 section 4)."""
-    opened.take(9, "OPEN")
-    parameters = opened.part(opened.number(1, "parameters"), "parameters")
-    found: dict[Family, int] = {}
+@dataclass(slots=True)
+class _Open:
+    """Of an OPEN: the sender's AS, and by family what it does with path ids."""
+
+    asn: int
+    add_path: dict[Family, int]
+
+
+def _opened(body: Cursor) -> _Open:
+    """RFC 4271 section 4.2, RFC 5492, RFC 6793 section 3, RFC 7911 section 4."""
+    body.take(1, "version")
+    found = _Open(body.number(2, "my AS"), {})
+    body.take(6, "hold time and BGP id")
+    parameters = body.part(body.number(1, "parameters"), "parameters")
     while parameters.left:
         kind = parameters.number(1, "parameter")
         if kind == _EXTENDED:
             break
         value = parameters.part(parameters.number(1, "parameter"), "parameter")
-        while kind == 2 and value.left:
+        while kind == _CAPABILITIES and value.left:
             code = value.number(1, "capability")
-            capability = value.part(value.number(1, "capability"), "capability")
-            while code == _ADD_PATH and capability.left:
-                family = (capability.number(2, "AFI"), capability.number(1, "SAFI"))
-                found[family] = capability.number(1, "mode")
+            _capability(code, value.part(value.number(1, "capability"), "capability"), found)
     return found
+
+
+def _capability(code: int, value: Cursor, found: _Open) -> None:
+    if code == _AS4:
+        found.asn = value.number(4, "AS number")
+    while code == _ADD_PATH and value.left:
+        family = (value.number(2, "AFI"), value.number(1, "SAFI"))
+        found.add_path[family] = value.number(1, "mode")
 
 
 def _texts(cursor: Cursor) -> Iterator[tuple[int, str]]:

@@ -120,6 +120,12 @@ class Station:
             self._changed.discard(router.name)
             self.say(RouterNews(router.name, None, reason))
 
+    def ask_again(self, name: str) -> None:
+        """Make a router tell everything again: it does so on a new session. The daemon keeps its facts meanwhile."""
+        session = self._sessions.get(name)
+        if session is not None:
+            session.close("it was made to tell everything again")
+
     def say(self, news: RouterNews) -> None:
         """Write one line."""
         write(self._out, encode(news))

@@ -4,11 +4,11 @@ What is kept is bounded by our own prefixes and `PEERS_MAX`, never by what the r
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bgp.bmp.cursor import BmpError
-from bgp.bmp.packet import Message, Peer, PeerDown, PeerUp, RouteMonitoring, Termination
+from bgp.bmp.packet import Initiation, Message, Peer, PeerDown, PeerUp, RouteMonitoring, Termination
 from bgp.bmp.update import Family, Path, parse_update
 from bgp.route import GRACEFUL_SHUTDOWN, Address, Prefix
 
@@ -25,7 +25,7 @@ class _PeerTables:
 
     asn: int
     bgp_id: str
-    local_address: Address | None = None
+    router_asn: int = 0
     add_path: frozenset[Family] = frozenset()
     up: bool = True
     before: Table = field(default_factory=dict)
@@ -46,7 +46,8 @@ class Facts:
     """All that a session told so far. `session`: the router's BGP session with us, None if it has told of none.
 
     `others` are announcers besides us, whether they are leaving; `foreign` origins that nobody expects. `complete`
-    says that the router has sent an End-of-RIB for our session: nothing is on its way any more.
+    says that the router has sent an End-of-RIB for our session: nothing is on its way any more. `description` is how
+    the router calls itself.
     """
 
     session: bool | None = None
@@ -56,6 +57,7 @@ class Facts:
     foreign: Mapping[Prefix, frozenset[int]] = field(default_factory=dict)
     peers: int = 0
     updates: int = 0
+    description: str = ""
 
 
 class RouterView:
@@ -81,15 +83,16 @@ class RouterView:
         self._origins = frozenset(origins) | {asn}
         self._peers: dict[tuple[Address, int], _PeerTables] = {}
         self._updates = 0
+        self._description = ""
         self.ended = ""
         """Why the router ended the session, if it did."""
 
     def take(self, message: Message) -> bool:
         """Take one message; True if what `facts` says may have changed. Raises BmpError."""
         if isinstance(message, PeerUp) and message.peer.inbound:
-            tables = self._peer(message.peer)
+            self._peer(message.peer)
             self._peers[message.peer.key] = _PeerTables(
-                tables.asn, tables.bgp_id, message.local_address, message.add_path
+                message.peer.asn, str(message.peer.bgp_id), message.router_asn, message.add_path
             )
             return True
         if isinstance(message, PeerDown) and message.peer.inbound:
@@ -98,6 +101,8 @@ class RouterView:
             return True
         if isinstance(message, RouteMonitoring) and message.peer.inbound:
             return self._update(message)
+        if isinstance(message, Initiation):
+            self._description = message.description
         if isinstance(message, Termination):
             self.ended = message.reason or "the router ended it"
         return False
@@ -115,6 +120,7 @@ class RouterView:
         update = parse_update(message.update, peer.as_size, tables.add_path)
         self._updates += 1
         table = tables.after if peer.post else tables.before
+        path = _as_received(update.path, tables.router_asn)
         changed = update.end_of_rib is not None
         if update.end_of_rib is not None and len(tables.ended) < 16:
             tables.ended.add((update.end_of_rib, peer.post))
@@ -123,11 +129,13 @@ class RouterView:
                 changed = True
                 if not table[prefix]:
                     del table[prefix]
+                    # What was not received was not accepted; GoBGP (3.10) does not always say so.
+                    tables.after.pop(prefix, None)
         for prefix, path_id in update.announced:
             if prefix in self._prefixes:
                 paths = table.setdefault(prefix, {})
                 if len(paths) < PATHS_MAX or path_id in paths:
-                    paths[path_id] = update.path
+                    paths[path_id] = path
                 changed = True
         return changed
 
@@ -148,6 +156,7 @@ class RouterView:
             foreign={prefix: frozenset(origins) for prefix, origins in foreign.items()},
             peers=len(self._peers),
             updates=self._updates,
+            description=self._description,
         )
 
     def _ours(self, live: list[_PeerTables]) -> Iterator[tuple[Prefix, OurRoute]]:
@@ -183,3 +192,10 @@ class RouterView:
 
 def _one(paths: Mapping[int, Path]) -> Path:
     return next(iter(paths.values()))
+
+
+def _as_received(path: Path, router_asn: int) -> Path:
+    """FRR (8.4) passes a path on with its own AS in front, as if it announced it."""
+    if router_asn and path.as_path[:1] == (router_asn,):
+        return replace(path, as_path=path.as_path[1:])
+    return path

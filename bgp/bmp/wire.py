@@ -45,6 +45,7 @@ def encode(news: RouterNews) -> bytes:
             "complete": facts.complete,
             "peers": facts.peers,
             "updates": facts.updates,
+            "description": facts.description,
             "ours": {str(p): [_path(held.before), _path(held.after)] for p, held in facts.ours.items()},
             "others": {str(prefix): dict(names) for prefix, names in facts.others.items()},
             "foreign": {str(prefix): sorted(origins) for prefix, origins in facts.foreign.items()},
@@ -77,6 +78,7 @@ def _facts(plain: Any) -> Facts | None:
         foreign={parse_prefix(p): frozenset(int(origin) for origin in o) for p, o in plain["foreign"].items()},
         peers=int(plain["peers"]),
         updates=int(plain["updates"]),
+        description=_text(plain["description"]),
     )
 
 

@@ -44,7 +44,7 @@ class Bench:
         if data := self.exabgp.read():
             self.relay.exabgp_data(data, self.now)
         if state := self.relay.daemon_output(self.now):
-            self.states.append(decode_state(state))
+            self.states.append(decode_state(state, self.states[-1] if self.states else None))
         self.now += seconds
         self.relay.handle_timer(self.now)
 
