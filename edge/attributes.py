@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal, TypeVar
 
-from bgp.bfd.config import BfdConfig, BfdPeer
 from bgp.route import BLACKHOLE, GRACEFUL_SHUTDOWN, NO_EXPORT, Attributes, Prefix, Route, RouteError
 from bgp.speaker_config import PeerConfig, SpeakerConfig
 from edge import config_announcer as configured
@@ -116,25 +115,3 @@ def _peer(peer: configured.PeerConfig) -> PeerConfig:
         interface=peer.interface,
         passive=peer.passive,
     )
-
-
-def bfd_config(config: Config) -> BfdConfig | None:
-    """BFD's part of a node's configuration; None where no peer has it. Raises BfdConfigError."""
-    common = config.announcer.bfd
-    if common is None:
-        return None
-    peers = tuple(
-        BfdPeer(
-            peer.name,
-            peer.address,
-            peer.local_address,
-            peer.interface,
-            peer.bfd.tx or common.tx,
-            peer.bfd.rx or common.rx,
-            peer.bfd.multiplier or common.multiplier,
-            multihop=peer.multihop is not None,
-        )
-        for peer in config.announcer.peers
-        if peer.bfd != "off"
-    )
-    return BfdConfig(peers, user=config.announcer.user) if peers else None

@@ -179,9 +179,7 @@ def changes(old: Config, new: Config, name: str) -> list[str]:
     Raises `ConfigError` when the file `name` changes what a running daemon cannot.
     """
     changed = [key for key in Config.model_fields if getattr(old, key) != getattr(new, key)]
-    fixed = [key for key in changed if key in {"node", "hashing", "forwarder", "announcer"}]
-    if old.vips != new.vips:
-        fixed.append("services: the set of VIPs")
+    fixed = [key for key in changed if key in {"node", "hashing", "forwarder"}]
     if fixed:
         message = f"cannot change while the daemon runs: {', '.join(fixed)}; restart it, packets go on being forwarded"
         raise ConfigError([Problem(name, 1, 1, message)])

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from bgp.attributes import BLACKHOLE, PREPEND_MAX, valid_community, valid_extended_community, valid_large_community
+from edge.config_read_back import ReadBackConfig
 from edge.decode import Model
 from edge.scalars import Address, Address6, Asn, Boolean, EitherAddress, Integer, Name, Port, Seconds
 
@@ -44,6 +45,9 @@ def _interface(value: str) -> str:
     return value
 
 
+KeyFile = Annotated[str, Field(pattern=r"^(/|\$CREDENTIALS_DIRECTORY/)[!-~]+$")]
+
+
 class AttributesConfig(Model):
     """What routers are told of a VIP. `prepend` is how many times more than once our ASN is in the path."""
 
@@ -58,12 +62,21 @@ Attributes = dict[Literal["announced", "de-preferred", "blackholed"], Attributes
 """By stance; what a stance does not say is as when announced."""
 
 
+class BfdAuthConfig(Model):
+    """How BFD packets with a peer are authenticated (RFC 5880, 6.7). `key_file` holds the key in one line."""
+
+    type: Literal["password", "sha1", "meticulous-sha1"]
+    key_id: Annotated[Integer, Field(ge=0, le=255)]
+    key_file: KeyFile
+
+
 class PeerBfdConfig(Model):
     """Bidirectional forwarding detection with one peer, where it differs from the announcer's."""
 
     tx: Annotated[Seconds, Field(ge=0.005, le=60)] | None = None
     rx: Annotated[Seconds, Field(ge=0.005, le=60)] | None = None
     multiplier: Annotated[Integer, Field(ge=1, le=255)] | None = None
+    auth: BfdAuthConfig | None = None
 
 
 class PeerConfig(Model):
@@ -84,9 +97,16 @@ class PeerConfig(Model):
     passive: Boolean = False
     multihop: Annotated[Integer, Field(ge=2, le=255)] | None = None
     ttl_security: Boolean = False
-    md5_file: Annotated[str, Field(pattern=r"^(/|\$CREDENTIALS_DIRECTORY/)[!-~]+$")] | None = None
+    md5_file: KeyFile | None = None
     attributes: Attributes = Field(default_factory=dict)
     bfd: PeerBfdConfig | Literal["off"] = PeerBfdConfig()
+
+
+class HeartbeatConfig(Model):
+    """The daemon and the forwarder beat every `interval` seconds; `misses` of them missed take BFD down."""
+
+    interval: Annotated[Seconds, Field(ge=0.001, le=10)] = 0.025
+    misses: Annotated[Integer, Field(ge=2, le=100)] = 4
 
 
 class BfdConfig(Model):
@@ -95,6 +115,7 @@ class BfdConfig(Model):
     tx: Annotated[Seconds, Field(ge=0.005, le=60)] = 0.05
     rx: Annotated[Seconds, Field(ge=0.005, le=60)] = 0.05
     multiplier: Annotated[Integer, Field(ge=1, le=255)] = 3
+    heartbeat: HeartbeatConfig = HeartbeatConfig()
 
 
 class GracefulRestartConfig(Model):
@@ -116,3 +137,4 @@ class AnnouncerConfig(Model):
     attributes: Attributes = Field(default_factory=dict)
     graceful_restart: GracefulRestartConfig | None = None
     bfd: BfdConfig | None = None
+    read_back: ReadBackConfig | None = None

@@ -7,7 +7,7 @@ its checks by `config_check_rules`.
 
 from collections.abc import Iterator
 
-from edge import config_addresses, config_check_rules, config_limits, config_peers, maglev
+from edge import config_addresses, config_check_rules, config_limits, config_peers, config_read_back, maglev
 from edge.config_findings import Finding, repeats
 from edge.decode import nearest
 from edge.strictyaml import Document, Problem
@@ -15,7 +15,7 @@ from edge.strictyaml import Document, Problem
 
 def broken_rules(document: Document) -> Iterator[Problem]:
     """Every rule that the document breaks, at its place."""
-    own = (_table_size, _pools, _service_names, _peer_names)
+    own = (_table_size, _pools, _service_names, _peer_names, config_read_back.rule)
     for rule in (*own, *config_addresses.RULES, *config_limits.RULES, *config_check_rules.RULES, *config_peers.RULES):
         for path, message in rule(document):
             yield document.problem(path, message)

@@ -1,4 +1,4 @@
-"""The daemon of an edge node: wires checks, decisions, forwarder, announcer and control socket, and turns the crank.
+"""The daemon of an edge node: opens its parts, wires them, turns the crank, reads its file again, and leaves.
 
 `_work` is the one loop that renews the VIPs' leases: when it hangs, they run out and the node withdraws.
 """
@@ -8,46 +8,50 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from bgp import report
-from bgp.route import Prefix, Route
+from bgp.bfd.config import BfdConfigError
+from bgp.bmp.readback import ReadBack
+from bgp.process import ProcessError
 from bgp.speaker import Speaker
+from bgp.speaker_config import SpeakerConfigError
 from bgp.supervisor import Phase
 from edge import config as configuration
-from edge.announce import Decision, Stance
 from edge.ask import RefusedError
-from edge.attributes import route_for, speaker_config
+from edge.attributes import speaker_config
 from edge.block_file import read_block_list
 from edge.blocking import Blocking
 from edge.checking import Checking
+from edge.companions import Companions, Pulse
 from edge.config import Config
 from edge.control import ControlServer
-from edge.datapath.addresses import is_single, network_of
+from edge.crank import Crank
 from edge.datapath.blocklist import BlockList
 from edge.datapath.bpf_error import BpfError
 from edge.datapath.forwarder import Forwarder
-from edge.datapath.model import IpAddress, IpNetwork, NextHop
+from edge.datapath.model import IpAddress
 from edge.datapath.neighbours import Neighbours
 from edge.datapath.next_hop import Finding
 from edge.events import EventLog
-from edge.forwarding import Forwarding, Wish
+from edge.forwarding import Forwarding
 from edge.health import Result
 from edge.intent_store import IntentStore
+from edge.local_health import LocalHealth
 from edge.native import maglev as native
 from edge.node import Node
-from edge.notify import Notifier
-from edge.strictyaml import ConfigError
+from edge.sentinel import Sentinel
+from edge.strictyaml import ConfigError, Problem
 from edge.verbs import Verbs
 
 _TURN = 0.25  # seconds between turns of the crank when nothing happens; at most a quarter of a lease
-_PATIENCE = 2.0  # seconds to wait for the first next hops before the first tables are installed without them
-_STALE = 3.0  # seconds after which a change that the forwarder has not taken is a fault
 _RETRY = 10.0  # seconds before the end of an order is stored again that could not be
-_LINGER = 1.0  # seconds a stopping node goes on forwarding after its withdrawal
+_PULSE = 0.01  # seconds between beats for the BFD gate
+_HUNG = 1.0  # seconds without a turn after which the work loop counts as hung
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +74,19 @@ class Daemon:
         if native.missing:
             self.events.record("lookup_tables", "native", "python", native.missing)
         self._verbs = Verbs(self, places.config)
+        self._local = LocalHealth(config, time.monotonic())
         self.forwarding: Forwarding
         self.speaker: Speaker
         self._checking: Checking
+        self._companions: Companions
         self._neighbours: Neighbours
         self._blocking: Blocking
+        self._crank: Crank
         self._applying: asyncio.Task[None]
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
-        self._next_hops: Mapping[IpAddress, NextHop | None] = {}
-        self._notifier = Notifier()
         self._wake = asyncio.Event()
-        self._began = time.monotonic()
-        self._withdrawn_since: float | None = None
         self._retry_at = 0.0
-        self._decisions: Mapping[IpNetwork, Decision] = {}
-        self._declared = False
         self._leave = asyncio.Event()
         self._hand_over = False
 
@@ -103,11 +104,15 @@ class Daemon:
             self._blocking.want(blocked)
             stack.push_async_callback(_cancel, asyncio.create_task(self._blocking.run(), name="blocking"))
             self.forwarding = Forwarding(forwarder, self._applied, self._failed)
-            self.speaker = Speaker(speaker_config(config), Path(config.announcer.run_dir), self._announcer_changed)
-            self._checking = Checking(self._probed)
+            self.speaker = Speaker(speaker_config(config), Path(config.announcer.run_dir), self._reported)
+            self._companions = Companions(self._reported)
+            self._crank = Crank(self.node, self.events, self.forwarding, self.speaker, self._companions, self._wake.set)
+            self._checking = Checking(self._probed, self._probed_here, self._silence_changed, self._checker_changed)
             stack.push_async_callback(self._checking.stop)
-            self._neighbours = await stack.enter_async_context(Neighbours(self._next_hops_changed))
-            stack.push_async_callback(self._stop_speaker)
+            self._neighbours = await stack.enter_async_context(Neighbours(self._crank.next_hops))
+            self._crank.neighbours_failure = lambda: self._neighbours.failure
+            stack.push_async_callback(self._stop_announcing)
+            await self._companions.start(config)
             await self.speaker.start()
             self.node.resumed = self.speaker.state().phase is Phase.WAITING  # for the relay of an adopted ExaBGP
             control = ControlServer(self.places.socket, self._verbs.table())
@@ -115,13 +120,16 @@ class Daemon:
             stack.push_async_callback(control.stop)
             self._applying = asyncio.create_task(self.forwarding.run(), name="forwarding")
             stack.push_async_callback(self._stop_forwarding)
+            sentinel = Sentinel(forwarder, self._taken_off, self._companions.forwarder_beat)
+            stack.callback(sentinel.stop)
             self._follow(config)
             self._catch_signals()
             await self._work()
-            self._notifier.say("STOPPING=1")
+            self._crank.stopping()
 
-    async def _stop_speaker(self) -> None:
+    async def _stop_announcing(self) -> None:
         await self.speaker.stop(withdraw=not self._hand_over)
+        await self._companions.stop(self._hand_over)
 
     async def _stop_forwarding(self) -> None:
         self.forwarding.stop()
@@ -129,6 +137,7 @@ class Daemon:
             await self._applying
 
     def _follow(self, config: Config) -> None:
+        self._local.follow(config, time.monotonic())
         self._checking.follow(config)
         self._neighbours.follow(backend.address for pool in config.pools.values() for backend in pool.backends)
         self.turn()
@@ -142,6 +151,16 @@ class Daemon:
     def blocked(self) -> BlockList | None:
         """The block list that is in force."""
         return self._blocking.installed
+
+    @property
+    def bfd(self) -> Mapping[str, Mapping[str, Any]]:
+        """BFD's sessions by the peer's name."""
+        return self._companions.sessions()
+
+    @property
+    def read_back(self) -> ReadBack | None:
+        """What routers hold, None where none is asked."""
+        return self._companions.read_back()
 
     async def reload(self) -> str:
         """Read the file and its block list again and follow them; names what changed.
@@ -157,6 +176,7 @@ class Daemon:
             config = configuration.load(self.places.config.read_text(), name)
             changed = configuration.changes(self.node.config, config, name)
             blocked = await asyncio.to_thread(read_block_list, config, name)
+            await self._tell_announcer(config, name)
         except (ConfigError, OSError, UnicodeDecodeError) as error:
             self.events.record("config", "loaded", "loaded", f"a reload was refused: {error}")
             raise
@@ -168,41 +188,49 @@ class Daemon:
         self.events.record("config", "loaded", "loaded", f"reloaded, changed: {', '.join(changed) or 'nothing'}")
         return ", ".join(changed)
 
+    async def _tell_announcer(self, config: Config, name: str) -> None:
+        """Have ExaBGP and its companions follow a new configuration. Raises ConfigError; then nothing has changed."""
+        try:
+            announcer, plan = speaker_config(config), self._companions.plan(config)
+            if announcer != self.speaker.config:
+                self.speaker.reconfigure(announcer)
+                self._crank.redeclare()
+            await self._companions.follow(plan, Path(config.announcer.run_dir))
+        except (SpeakerConfigError, BfdConfigError, ProcessError) as error:
+            raise ConfigError([Problem(name, 1, 1, str(error))]) from None
+
     async def _work(self) -> None:
-        while not self._leave.is_set():
-            if self._applying.done():
-                self._applying.result()  # it ends only by an error, which ends the daemon too
-            self.turn()
-            self._notifier.beat()
-            deadlines = [decision.until for decision in self._decisions.values() if decision.until]
-            if (other := self.node.next_deadline()) is not None:
-                deadlines.append(other)
-            pause = min([_TURN, *(max(deadline - time.monotonic(), 0) for deadline in deadlines)])
-            try:
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-            self._wake.clear()
+        pulse = Pulse(self._beat, _HUNG)
+        beating = asyncio.create_task(_every(_PULSE, pulse.tick), name="pulse")
+        try:
+            while not self._leave.is_set():
+                for task in (self._applying, beating):
+                    if task.done():
+                        task.result()  # it ends only by an error, which ends the daemon too
+                self.turn()
+                pulse.turned()
+                if self._crank.has_left():
+                    break
+                await self._pause()
+        finally:
+            await _cancel(beating)
+
+    async def _pause(self) -> None:
+        deadline = self._crank.next_deadline()
+        pause = _TURN if deadline is None else min(_TURN, max(deadline - time.monotonic(), 0))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._wake.wait()
+        self._wake.clear()
 
     def turn(self) -> None:
-        """Carry out what follows from all that is known now: tables, announcements, and whether to leave."""
-        now = time.monotonic()
-        self._watch_forwarder(now)
-        self._end_orders(now)
-        decisions = self.node.decisions(now)
-        for prefix, decision in decisions.items():
-            self._log_decision(prefix, self._decisions.get(prefix), decision)
-        self._decisions = decisions
-        if self.node.surveyed and (self._reachable() or now - self._began > _PATIENCE):
-            told = {prefix for prefix, decision in decisions.items() if decision.stance is not Stance.WITHDRAWN}
-            echo = frozenset(vip for vip in self.node.config.vips if network_of(vip) in told)
-            self.forwarding.want(Wish(self.node.config, self.node.selections(), self._next_hops, echo))
-        if self.node.ready or self.node.intent.node or self.node.fault:
-            announcer = self.node.config.announcer
-            self._announce({prefix: route_for(announcer, prefix, d.stance) for prefix, d in decisions.items()})
-            self._notifier.say("READY=1")
-        self._consider_leaving(now)
+        """Carry out what follows from all that is known now."""
+        self._end_orders(time.monotonic())
+        self._crank.turn()
+
+    def _beat(self) -> None:
+        if not self.speaker.adrift:
+            self._companions.daemon_beat()
 
     def _end_orders(self, now: float) -> None:
         intent = self.node.ended_orders(now)
@@ -213,72 +241,52 @@ class Daemon:
                 self._retry_at = now + _RETRY
                 self.events.record("intent", "standing", "standing", f"an order that is over cannot be ended: {error}")
 
-    def _reachable(self) -> bool:
-        return bool(self._next_hops) and all(self._next_hops.values())
-
-    def _announce(self, routes: Mapping[Prefix, Route | None]) -> None:
-        wanted = {prefix: status.wanted for prefix, status in self.speaker.state().prefixes.items()}
-        if wanted == routes and self._declared:
-            self.speaker.heartbeat()
-        else:
-            self.speaker.declare(routes)
-            self._declared = True
-
-    def _watch_forwarder(self, now: float) -> None:
-        since = self.forwarding.behind_since
-        late = since is not None and now - since > _STALE
-        self._fault("tables", f"the forwarder has not taken a change for {_STALE:g} s" if late else "")
-        lost = [a for a in self.forwarding.forwarder.attachments if a.mode is None]
-        broken = self._neighbours.failure
-        self._fault("next hops", f"nobody follows them any more: {broken}" if broken else "")
-        self._fault("interfaces", "; ".join(f"not attached to {a.interface}: {a.remark}" for a in lost))
-
-    def _fault(self, source: str, reason: str) -> None:
-        before = self.node.fault
-        if self.node.set_fault(source, reason):
-            self.events.record("forwarder", before or "well", self.node.fault or "well", source)
-            self._wake.set()
-
     def _applied(self) -> None:
         self.node.forwarder_applied()
-        self._fault("maps", "")
+        self._crank.fault("maps", "")
         self._wake.set()
 
     def _failed(self, reason: str) -> None:
-        self._fault("maps", reason)
+        self._crank.fault("maps", reason)
+
+    def _taken_off(self, reason: str) -> None:
+        self._crank.fault("program", reason)
+        self.turn()  # routers should not wait for anything else
+        self.forwarding.look_again()
 
     def _block_list_changed(self, refused: str) -> None:
         self.events.record("block list", "as it was", "refused" if refused else "in force", refused or "installed")
 
-    def _next_hops_changed(self, next_hops: Mapping[IpAddress, NextHop | None]) -> None:
-        self._next_hops = dict(next_hops)
-        self._wake.set()
-
     def _probed(self, pool: str, backend: str, result: Result) -> None:
         transition = self.node.observe(pool, backend, result, time.monotonic())
         if transition:
-            subject = f"backend {pool}/{backend}"
-            self.events.record(subject, transition.old.value, transition.new.value, transition.reason)
+            subject, seen = f"backend {pool}/{backend}", _evidence(result)
+            self.events.record(subject, transition.old.value, transition.new.value, transition.reason, seen)
             self._wake.set()
 
-    def _announcer_changed(self, event: report.Event) -> None:
+    def _probed_here(self, service: str, result: Result) -> None:
+        transition = self._local.observe(service, result, time.monotonic())
+        if transition:
+            subject, seen = f"service {service}", _evidence(result)
+            self.events.record(subject, transition.old.value, transition.new.value, transition.reason, seen)
+            self.node.set_service_fault(service, self._local.faults().get(service, ""))
+            self.turn()
+
+    def _silence_changed(self) -> None:
+        stale = self._checking.stale()
+        pools = {f"pool {pool}" for pool, _ in stale.backends}
+        names = frozenset(pools | {f"service {service}" for service in stale.services})
+        if self.node.set_silent(names, time.monotonic()):
+            told = ", ".join(sorted(names))
+            self.events.record("checks", "heard", "silent" if names else "heard", told or "every check has results")
+            self._wake.set()
+
+    def _checker_changed(self, old: str, new: str, reason: str) -> None:
+        self.events.record("checker", old, new, reason)
+
+    def _reported(self, event: report.Event) -> None:
         self.events.record(event.subject, event.old, event.new, event.reason)
-
-    def _log_decision(self, prefix: IpNetwork, old: Decision | None, new: Decision) -> None:
-        if old is None or (old.stance, old.reason) != (new.stance, new.reason):
-            before = old.stance.value if old else Stance.WITHDRAWN.value
-            self.events.record(
-                f"vip {prefix.network_address if is_single(prefix) else prefix}",
-                before,
-                new.stance.value,
-                new.reason.value,
-            )
-
-    def _consider_leaving(self, now: float) -> None:
-        withdrawn = all(decision.stance is Stance.WITHDRAWN for decision in self._decisions.values())
-        self._withdrawn_since = (self._withdrawn_since or now) if self.node.stopping and withdrawn else None
-        if self._withdrawn_since is not None and now - self._withdrawn_since >= _LINGER:
-            self._leave.set()
+        self._wake.set()
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -309,6 +317,16 @@ class Daemon:
         self._hand_over = True
         self._leave.set()
         self._wake.set()
+
+
+def _evidence(result: Result) -> dict[str, Any]:
+    return asdict(result)
+
+
+async def _every(interval: float, act: Callable[[], None]) -> None:
+    while True:
+        act()
+        await asyncio.sleep(interval)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

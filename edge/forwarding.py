@@ -66,6 +66,10 @@ class Forwarding:
             self._fall_behind()
             self._changed.set()
 
+    def look_again(self) -> None:
+        """Something about the interfaces changed: attach again now what is not attached."""
+        self._changed.set()
+
     def stop(self) -> None:
         """Make `run` return once the kernel has what is being written."""
         self._stopping = True

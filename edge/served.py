@@ -1,8 +1,9 @@
 """What the verbs of the control socket need of a daemon."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
+from bgp.bmp.readback import ReadBack
 from bgp.speaker import Speaker
 from edge.datapath.blocklist import BlockList
 from edge.datapath.model import IpAddress
@@ -32,6 +33,14 @@ class Served(Protocol):
     @property
     def blocked(self) -> BlockList | None:
         """The block list that is in force."""
+
+    @property
+    def bfd(self) -> Mapping[str, Mapping[str, Any]]:
+        """BFD's sessions by the peer's name."""
+
+    @property
+    def read_back(self) -> ReadBack | None:
+        """What routers hold, None where none is asked."""
 
     def turn(self) -> None:
         """Carry out at once what a change of intent asks for."""

@@ -30,7 +30,7 @@ class Verbs:
         self._daemon = daemon
         self._config = config
         self.orders = Orders(daemon)
-        self.showing = Showing(daemon)
+        self.showing = Showing(daemon, lambda: daemon.bfd, lambda: daemon.read_back)
 
     def table(self) -> Mapping[str, Handler]:
         """Verb -> handler."""

@@ -16,12 +16,12 @@ IMPURE = {
 CORES_BY_PACKAGE = {
     "bgp": "attributes exabgp_api exabgp_conf lease relay_core report rib route speaker_config supervisor wire",
     "bgp/bfd": "auth config engine gate packet session status",
-    "bgp/bmp": "readback",
+    "bgp/bmp": "config readback",
     "bgp/kits": "bird frr gobgp model notes",
-    "edge": "announce attributes capture config config_addresses config_announcer config_check_rules config_checks "
-    "config_findings config_limits config_peers config_protection config_rules config_safety damping decode "
-    "health intent local_health log_limit maglev node offline plan quiet router_kit scalars standing status status_bgp "
-    "status_health strictyaml velocity why",
+    "edge": "announce attributes capture companion_config config config_addresses config_announcer config_check_rules "
+    "config_checks config_findings config_limits config_peers config_protection config_read_back config_rules "
+    "config_safety damping decode health intent local_health log_limit maglev node offline plan quiet "
+    "router_kit scalars standing status status_bgp status_health strictyaml velocity why",
     "edge/backend": "config",
     "edge/checks": "freshness keeper plan schedule target tunnel_packets",
     "edge/datapath": "abi addresses blocklist checks decap_oracle encode encode_backend encode_tables hashing headers "

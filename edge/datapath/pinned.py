@@ -7,6 +7,7 @@ two steps loses no packet, and an upgrade may change the layout of every table.
 """
 
 import errno as codes
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -83,6 +84,7 @@ class PinnedProgram:
         self.staged = True
         self._blueprint = blueprint
         self._links: dict[str, Link] = {}
+        self._looking = threading.Lock()  # over the links: `lost` is asked by a thread of its own
         self._trial: Loaded | None = None
         with ExitStack() as stack:
             bpffs.make_directory(pin_dir)
@@ -90,6 +92,7 @@ class PinnedProgram:
             stack.callback(self._close_links)
             kept = {name: stack.enter_context(found) for name, found in self._open_kept().items()}
             self._live = load(stack, blueprint, kept)
+            self._live_id = self._live.program.id
             if any(pin_dir.glob(f"{LINK_PREFIX}*")):
                 self.attachments = tuple(self._survey(interface) for interface in self.interfaces)
             else:
@@ -106,7 +109,8 @@ class PinnedProgram:
 
     def commit(self) -> None:
         """Put the loaded program on every interface in place of an earlier one, and take other interfaces' off."""
-        self.attachments = tuple(self._attach(interface, update=True) for interface in self.interfaces)
+        with self._looking:
+            self.attachments = tuple(self._attach(interface, update=True) for interface in self.interfaces)
         expected = {_link_name(interface) for interface in self.interfaces}
         for path in self.pin_dir.glob(f"{LINK_PREFIX}*"):
             if path.name not in expected:
@@ -118,10 +122,24 @@ class PinnedProgram:
         self.staged = False
 
     def reattach(self) -> tuple[Attachment, ...]:
-        """Attach again where an interface was deleted and made anew; what is attached stays untouched."""
+        """Attach again what was detached, or whose interface was made anew; what is attached stays untouched."""
         if not self.staged:
-            self.attachments = tuple(self._attach(interface, update=False) for interface in self.interfaces)
+            with self._looking:
+                self.attachments = tuple(self._attach(interface, update=False) for interface in self.interfaces)
         return self.attachments
+
+    def lost(self) -> tuple[str, ...]:
+        """The interfaces that the program has been taken off since `attachments` was true: one system call for each.
+
+        The kernel sends no message of a link that is detached, so who wants to know at once has to ask.
+        """
+        with self._looking:
+            attached = [] if self.staged else [each for each in self.attachments if each.mode]
+            return tuple(each.interface for each in attached if not self._holds(each))
+
+    def _holds(self, attachment: Attachment) -> bool:
+        link = self._links.get(attachment.interface)
+        return link is not None and link.ifindex == attachment.ifindex
 
     def trial(self) -> Loaded:
         """Return a copy of the program for test runs, loaded at the first call; it counts in maps of its own."""
@@ -131,6 +149,13 @@ class PinnedProgram:
                 self._trial = load(stack, self._blueprint, shared)
                 self._stack.push(stack.pop_all())
         return self._trial
+
+    def foreign(self) -> tuple[str, ...]:
+        """The interfaces whose link holds another program than the live one."""
+        if self.staged:
+            return ()
+        ours = self._live_id
+        return tuple(name for name, link in list(self._links.items()) if link.program_id not in (ours, 0))
 
     def detach(self) -> None:
         """Take the program off every interface and remove every pin and the directory; then closed."""
@@ -223,9 +248,10 @@ class PinnedProgram:
         bpffs.unpin(self._link_path(interface))
 
     def _close_links(self) -> None:
-        for link in self._links.values():
-            link.close()
-        self._links.clear()
+        with self._looking:
+            for link in self._links.values():
+                link.close()
+            self._links.clear()
 
     def _link_path(self, interface: str) -> Path:
         return self.pin_dir / _link_name(interface)

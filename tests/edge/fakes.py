@@ -65,6 +65,9 @@ class FakeForwarder(Forwarder):
     def block_hits(self) -> Mapping[int, int]:
         return {0: 3}
 
+    def lost(self) -> tuple[str, ...]:
+        return ()
+
     def tidy(self) -> None:
         self.tidied += 1
 

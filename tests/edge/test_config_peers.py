@@ -6,7 +6,8 @@ import pytest
 
 from bgp.route import Attributes, RouteError
 from edge.announce import Stance
-from edge.attributes import bfd_config, route_for, speaker_config
+from edge.attributes import route_for, speaker_config
+from edge.companion_config import bfd_config
 from edge.config import Config, load
 from tests.edge.test_config import errors
 from tests.edge.test_config_rules import FULL
@@ -91,9 +92,9 @@ def test_everything_about_a_peer_reaches_the_speaker() -> None:
 def test_bfd_is_with_every_peer_that_does_not_say_off() -> None:
     own = ", bfd: {tx: 0.01, multiplier: 5}, multihop: 2}"
     off = R1.replace("r1", "r3").replace("10.0.4.0", "10.0.6.0") + ", bfd: off}"
-    assert bfd_config(told("  peers:", R1 + "}")) is None
-    assert bfd_config(told("  bfd: {}", "  peers:", off)) is None
-    bfd = bfd_config(told("  bfd: {rx: 0.02}", "  peers:", R1 + "}", R2 + own, off))
+    assert bfd_config(told("  peers:", R1 + "}"), {}) is None
+    assert bfd_config(told("  bfd: {}", "  peers:", off), {}) is None
+    bfd = bfd_config(told("  bfd: {rx: 0.02}", "  peers:", R1 + "}", R2 + own, off), {})
     assert bfd is not None
     assert [(peer.name, peer.tx, peer.rx, peer.multiplier, peer.multihop) for peer in bfd.peers] == [
         ("r1", 0.05, 0.02, 3, False),

@@ -13,7 +13,7 @@ import pytest
 
 from bgp.exabgp_conf import SpeakerConfig
 from bgp.route import GRACEFUL_SHUTDOWN, Route
-from edge import ask, config, forwarding
+from edge import ask, config, crank, forwarding
 from edge import daemon as module
 from edge.config import Check
 from edge.daemon import Daemon, Places
@@ -99,7 +99,7 @@ class Run(Protocol):
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Have a talk with a running daemon; it is told to stop afterwards, twice, and must have ended within 2 s."""
-    monkeypatch.setattr(module, "_LINGER", 0.03)
+    monkeypatch.setattr(crank, "LINGER", 0.03)
     monkeypatch.setattr(module, "_TURN", 0.01)
     monkeypatch.setattr(forwarding, "_RETRY", 0.01)
     monkeypatch.setattr(forwarding, "_LOOK_AGAIN", 0.01)
@@ -184,7 +184,7 @@ def test_what_stands_is_declared_once_and_then_only_kept_alive(run: Run) -> None
 
 def test_ready_is_told_to_systemd_with_the_first_declaration(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    monkeypatch.setattr("edge.daemon.Notifier.say", lambda self, state: told.append(state))
+    monkeypatch.setattr("edge.crank.Notifier.say", lambda self, state: told.append(state))
 
     async def talk(world: World) -> None:
         await asyncio.sleep(0.03)
@@ -230,7 +230,7 @@ def test_a_kernel_that_refuses_withdraws_until_it_takes_the_change(run: Run) -> 
 
 
 def test_a_forwarder_that_hangs_withdraws_when_its_tables_are_stale(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_STALE", 0.05)
+    monkeypatch.setattr(crank, "STALE", 0.05)
 
     async def talk(world: World) -> None:
         await world.serving()
@@ -302,7 +302,7 @@ def test_a_first_term_drains_lingers_and_leaves_by_itself(run: Run) -> None:
 
 
 def test_a_second_term_leaves_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_LINGER", 60.0)
+    monkeypatch.setattr(crank, "LINGER", 60.0)
 
     async def talk(world: World) -> None:
         await world.serving()

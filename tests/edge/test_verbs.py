@@ -49,6 +49,8 @@ class Served:
         self.turns = 0
         self.findings: dict[IpAddress, Finding] = {}
         self.blocked: BlockList | None = None
+        self.bfd: dict[str, dict[str, Any]] = {}
+        self.read_back = None
         self.reloading: Callable[[], str] = lambda: "pools"
         self.verbs_of = Verbs(self, Path("/etc/fairhop/f.yaml"))
         self.verbs = self.verbs_of.table()
