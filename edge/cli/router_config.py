@@ -71,7 +71,7 @@ class _Of(click.ParamType[tuple[str, str]]):
 )  # fmt: skip
 @click.option("--peer", metavar="NAME", help="The router, as announcer.peers names it.")
 @click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write there; mode 0600 with keys."
+    "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write there, with keys as 0600."
 )  # fmt: skip
 @click.option("--with-secrets", is_flag=True, help="Put the MD5 keys in, read from md5_file; needs --output.")
 @click.option("--router-id", type=_RouterId(), help="The router's BGP identifier; FRR keeps its own without it.")
@@ -81,7 +81,12 @@ class _Of(click.ParamType[tuple[str, str]]):
 @click.option("--weight", "weights", type=_Of(), multiple=True, metavar="EDGE=N", help="Share of traffic (BIRD).")
 @click.option("--trust-bandwidth", is_flag=True, help="Shares of traffic as edges claim them (FRR).")
 @click.option(
-    "--interface", "interfaces", type=_Of(), multiple=True, metavar="EDGE=NAME", help="Of the router, for link-local sessions."
+    "--interface",
+    "interfaces",
+    type=_Of(),
+    multiple=True,
+    metavar="EDGE=NAME",
+    help="For link-local sessions: the router's.",
 )
 @click.option("--slack", type=int, default=8, show_default=True, help="Prefixes beyond the VIPs that are borne.")
 @click.option("--restart", type=int, default=1, show_default=True, help="Minutes until a cut-off edge may come back.")

@@ -155,7 +155,9 @@ def test_the_head_says_what_is_left_to_do() -> None:
         "edge a-e2: no BFD: a silent death is noticed after 3 s.",
     ]
     public = replace(SIX, asn=64500, edge="x")
-    assert any("edge x: its AS is not private" in note for note in notes(replace(RICH, sessions=(public,), options=Options())))
+    assert any(
+        "edge x: its AS is not private" in note for note in notes(replace(RICH, sessions=(public,), options=Options()))
+    )
     for kind in ("frr", "bird"):
         assert all(note in RENDER[kind](RICH) for note in notes(RICH))
     assert [line.split(" = ") for line in sysctl_conf().splitlines()] == [[k, str(v)] for k, v in SYSCTLS.items()]
