@@ -152,10 +152,9 @@ class PinnedProgram:
 
     def foreign(self) -> tuple[str, ...]:
         """The interfaces whose link holds another program than the live one."""
-        if self.staged:
-            return ()
-        ours = self._live_id
-        return tuple(name for name, link in list(self._links.items()) if link.program_id not in (ours, 0))
+        with self._looking:
+            held = {} if self.staged else self._links
+            return tuple(name for name, link in held.items() if link.program_id not in (self._live_id, 0))
 
     def detach(self) -> None:
         """Take the program off every interface and remove every pin and the directory; then closed."""
