@@ -82,6 +82,13 @@ class Bed:
         for pid in in_namespace(backend, "nginx"):
             os.kill(pid, number)
 
+    def local_web(self, port: int) -> Program:
+        """A web server on the first edge itself, on its loopback address."""
+        place = self.space.directory("e1") / "web"
+        place.mkdir(exist_ok=True)
+        (place / "nginx.conf").write_text(files.nginx_conf(self.world.nodes["e1"], str(place), f"127.0.0.1:{port}"))
+        return self.space.run("e1", "nginx", "nginx", "-c", str(place / "nginx.conf"))
+
     def say_down(self, backend: str, down: bool) -> None:
         """Make a backend's /healthz answer 503, or 200 again; everything else it goes on serving."""
         flag = self.space.directory(backend) / "down"
@@ -95,6 +102,8 @@ class Bed:
     def settled(self, within: float = _BACK_WITHIN) -> None:
         """Until every VIP is where it belongs, with nothing changing for a moment."""
         self.watch.until(self.whole, within, "all VIPs at the router")
+        if self.world.layout.bfd:
+            eventually(self.routers["r1"].bfd_up, within, "BFD is not up at the router", 0.05)
         self.quiet()
 
     def quiet(self, still: float = 0.15) -> None:

@@ -15,7 +15,7 @@ RESTART = 10  # seconds that a router keeps a restarting edge's routes (RFC 4724
 def fairhop_yaml(world: World, edge: Node, place: str, user: str) -> str:
     """What the edge's daemon reads; its own files go below `place`."""
     router = edge.interfaces[0]
-    value = {
+    value: dict[str, Any] = {
         "version": 1,
         "node": edge.name,
         "hashing": {"seed": 2718281828, "table_size": 251},
@@ -39,17 +39,27 @@ def fairhop_yaml(world: World, edge: Node, place: str, user: str) -> str:
                 }
             ],
         },
+        # What is repeated thirty times in a minute must not be held down for it; no router here damps.
+        "safety": {"settle": 0.1, "hold_down": 0.3, "half_life": 0},
         "pools": {"web": _pool(world, edge, _HTTP_CHECK), "echo": _pool(world, edge, _TCP_CHECK)},
         "services": [
             {"name": "web", "vips": _texts(world.vips), "protocol": "tcp", "port": HTTP_PORT, "pool": "web"},
             {"name": "echo", "vips": _texts(world.vips[:1]), "protocol": "udp", "port": ECHO_PORT, "pool": "echo"},
         ],
     }
+    if world.layout.local_check:
+        value["services"][1]["local_check"] = dict(world.layout.local_check)
+    if world.layout.bfd:
+        value["announcer"]["bfd"] = {"tx": BFD_MS / 1000, "rx": BFD_MS / 1000, "multiplier": BFD_TIMES, **_BEAT}
+    if world.layout.graceful:
+        value["announcer"]["graceful_restart"] = {"time": RESTART}
     return yaml.safe_dump(merged(value, world.layout.options), sort_keys=False, default_flow_style=None, width=110)
 
 
-_HTTP_CHECK = {"type": "http", "port": HTTP_PORT, "path": "/healthz"}
-_TCP_CHECK = {"type": "tcp", "port": ECHO_PORT}
+_BEAT = {"heartbeat": {"interval": 0.005, "misses": 3}}
+_PATIENCE = {"hold_down": 0.2, "damping": False}  # the same for backends
+_HTTP_CHECK = {"type": "http", "port": HTTP_PORT, "path": "/healthz", **_PATIENCE}
+_TCP_CHECK = {"type": "tcp", "port": ECHO_PORT, **_PATIENCE}
 
 
 def merged(value: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,7 +118,7 @@ http {{
     scgi_temp_path {place}/scgi;
     add_header X-Backend {name} always;
     server {{
-        listen {port} backlog=4096;
+        listen {listen} backlog=4096;
         location = /healthz {{
             if (-f {place}/down) {{ return 503; }}
             return 200 "ok\\n";
@@ -119,9 +129,9 @@ http {{
 """
 
 
-def nginx_conf(backend: Node, place: str) -> str:
-    """The backend's web server; "/healthz" answers 503 while there is a file `down` in `place`."""
-    return _NGINX.format(name=backend.name, place=place, port=HTTP_PORT)
+def nginx_conf(node: Node, place: str, listen: str = str(HTTP_PORT)) -> str:
+    """A node's web server; "/healthz" answers 503 while there is a file `down` in `place`."""
+    return _NGINX.format(name=node.name, place=place, listen=listen)
 
 
 def _peers(world: World, router: Node) -> Iterator[tuple[Node, Any]]:

@@ -5,6 +5,7 @@ whatever way it ends, and nothing on the machine can meet it.
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from lab.announce.rows import BY_NAME, Row
 from lab.netns import linux
 from lab.runtime import LabError
 
+PRIORITY = 1  # of SCHED_RR (sched(7)), the least: what else runs on the machine is not what is measured
 UNSHARE = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
@@ -42,6 +44,8 @@ def main() -> None:
     """Measure what the one line on stdin asks for; a JSON object a line on stdout for each row, progress on stderr."""
     asked = json.loads(sys.stdin.readline())
     effort = Effort(**asked["effort"])
+    if effort.real_time:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
     tasks = [(BY_NAME[row], kind) for row, kind in asked["tasks"]]
     place = settle_in()
     for outcome in measured(tasks, effort, place):
@@ -99,7 +103,13 @@ def _one(beds: Beds, row: Row, kind: Kind, effort: Effort) -> Outcome:
         return Outcome(row.name, kind, reason=str(error))
     except (LabError, RefusedError, UnreachableError, OSError) as error:
         beds.drop()
-        return Outcome(row.name, kind, reason=f"the testbed failed: {error}")
+        return Outcome(row.name, kind, reason=f"the testbed failed: {_brief(str(error))}")
+
+
+def _brief(words: str) -> str:
+    """The first line and, where there are more, the last: what of a program's last words says most."""
+    lines = words.strip().splitlines() or [""]
+    return lines[0][:160] if len(lines) == 1 else f"{lines[0][:80]} ... {lines[-1][:160]}"
 
 
 def _tell(message: str) -> None:

@@ -37,10 +37,14 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is measured. `alternate_for`: seconds that a checker alternates."""
+    """How much is measured. `alternate_for`: seconds that a checker alternates.
+
+    `real_time`: the whole testbed runs before everything else on the machine, as if it were alone there.
+    """
 
     repetitions: int = 30
     alternate_for: float = 600.0
+    real_time: bool = True
 
     @property
     def drains(self) -> int:
@@ -108,13 +112,13 @@ def _killed(part: str, *, full: bool = False) -> Measure:
     """SIGKILL; the first time it must come back by itself."""
 
     def measure(bed: Bed, repetitions: int, _: Effort, tell: Progress) -> Found:
-        _require(bed, part)
+        require(bed, part)
         found = Found(notes=f"{len(bed.world.vips)} VIPs" if full else "")
         for number in each(repetitions, tell):
             armed = bed.gone()
             began = bed.edge.signal(part, signals.SIGKILL)
             found.values.append(milliseconds(bed, armed, began, "all VIPs gone"))
-            _recover(bed, alone=number == 0 and part != "daemon", found=found)
+            recover(bed, alone=number == 0 and part != "daemon", found=found)
         return found
 
     return measure
@@ -138,7 +142,7 @@ def _relay_killed(bed: Bed, repetitions: int, _: Effort, tell: Progress) -> Foun
         found.values.append(min(gone, stood))
         time.sleep(0.5)
         changes.append(len(bed.watch.changes(began)))
-        _recover(bed, alone=number == 0, found=found)
+        recover(bed, alone=number == 0, found=found)
     found.facts["changes of the FIB in each repetition"] = changes
     found.notes = f"{sum(map(bool, changes))} of {len(changes)} times a VIP went and came back"
     return found
@@ -152,9 +156,11 @@ def _relay_stands(bed: Bed, old: int) -> bool:
     return facts["announcer"]["phase"] == "running" and all(vip["acked"] for vip in facts["vips"])
 
 
-def _stopped(part: str, signal: signals.Signals = signals.SIGSTOP) -> Measure:
+def stopped(part: str, signal: signals.Signals = signals.SIGSTOP) -> Measure:
+    """Stop a part; the first time all must be well by itself when it goes on."""
+
     def measure(bed: Bed, repetitions: int, _: Effort, tell: Progress) -> Found:
-        _require(bed, part)
+        require(bed, part)
         found = Found()
         for number in each(repetitions, tell):
             armed = bed.gone()
@@ -162,7 +168,7 @@ def _stopped(part: str, signal: signals.Signals = signals.SIGSTOP) -> Measure:
             found.values.append(milliseconds(bed, armed, began, "all VIPs gone"))
             with contextlib.suppress(LabError):  # what is stopped may have been ended and replaced
                 bed.edge.signal(part, signals.SIGCONT)
-            _recover(bed, alone=number == 0 and part != "all", found=found)
+            recover(bed, alone=number == 0 and part != "all", found=found)
         return found
 
     return measure
@@ -181,7 +187,7 @@ def _babbling(direction: int) -> Measure:
             with open(pipe, "wb", buffering=0) as end:  # noqa: PTH123 - a pipe of another process
                 end.write(noise)
             found.values.append(milliseconds(bed, armed, began, "all VIPs gone"))
-            _recover(bed, alone=number == 0, found=found)
+            recover(bed, alone=number == 0, found=found)
         return found
 
     return measure
@@ -211,7 +217,8 @@ def _service_hangs(bed: Bed, repetitions: int, _: Effort, tell: Progress) -> Fou
     return found
 
 
-def _node_dies(bed: Bed, repetitions: int, _: Effort, tell: Progress) -> Found:
+def node_dies(bed: Bed, repetitions: int, _: Effort, tell: Progress) -> Found:
+    """Every process of the edge stops at one moment; its kernel goes on, as a node's does that is out of memory."""
     found = Found()
     for _number in each(repetitions, tell):
         armed = bed.gone()
@@ -257,12 +264,13 @@ def _missing(what: str) -> Measure:
     return measure
 
 
-def _require(bed: Bed, part: str) -> None:
+def require(bed: Bed, part: str) -> None:
+    """Raise `MissingError` where the edge has no such process."""
     if not bed.edge.pids(part):
         raise MissingError(f"there is no {part} process")
 
 
-def _recover(bed: Bed, *, alone: bool, found: Found) -> None:
+def recover(bed: Bed, *, alone: bool, found: Found) -> None:
     """Wait until all is well, by itself where `alone`; then, or at once, start over with no memory of deaths."""
     if alone:
         try:
@@ -275,7 +283,7 @@ def _recover(bed: Bed, *, alone: bool, found: Found) -> None:
     bed.settled()
 
 
-_ONE, _INSTANT = layout(), layout(options=AT_ONCE)
+ONE, _INSTANT = layout(), layout(options=AT_ONCE)
 _FULL = layout(vips=FULL, options=AT_ONCE)
 _NO_DAEMON = layout(daemons=False, vips=1)
 _SHORT_HOLD = layout(router_hold=3, options={"announcer": {"hold_time": 3}})
@@ -287,17 +295,16 @@ SHORT_RECIPES: dict[str, Recipe] = {
     "drain-node": (_INSTANT, _drain_node),
     "all-vips": (_FULL, _drain_node),
     "all-vips-killed": (_FULL, _killed("exabgp", full=True)),
-    "detached": (_ONE, _detached),
+    "detached": (ONE, _detached),
     "service-hangs": (layout(edges=2, apart=True), _service_hangs),
-    "exabgp-killed": (_ONE, _killed("exabgp")),
-    "relay-killed": (_ONE, _relay_killed),
-    "daemon-killed": (_ONE, _killed("daemon")),
-    "checker-killed": (_ONE, _killed("checker")),
-    "exabgp-stopped": (_ONE, _stopped("exabgp")),
-    "relay-stopped": (_ONE, _stopped("relay")),
-    "daemon-stopped": (_ONE, _stopped("daemon")),
-    "relay-babbles": (_ONE, _babbling(0)),
-    "exabgp-babbled": (_ONE, _babbling(1)),
-    "node-dead-hold": (_SHORT_HOLD, _node_dies),
+    "exabgp-killed": (ONE, _killed("exabgp")),
+    "relay-killed": (ONE, _relay_killed),
+    "daemon-killed": (ONE, _killed("daemon")),
+    "exabgp-stopped": (ONE, stopped("exabgp")),
+    "relay-stopped": (ONE, stopped("relay")),
+    "daemon-stopped": (ONE, stopped("daemon")),
+    "relay-babbles": (ONE, _babbling(0)),
+    "exabgp-babbled": (ONE, _babbling(1)),
+    "node-dead-hold": (_SHORT_HOLD, node_dies),
     "site-failover": (layout(sites=2, options=AT_ONCE), _drain_node),
 }

@@ -12,6 +12,7 @@ _ALL_DOWN_FOR = 10.0
 _FLIP = 1.0  # seconds between a checker's two answers
 # The check is as fast and as credulous as it can be, so that each flip of the backend is a flip of the checker.
 _CREDULOUS = {"interval": 0.2, "timeout": 0.2, "rise": 1, "fall": 1}
+_DEFAULT_PATIENCE = {"hold_down": 2.0, "damping": True}
 
 
 def _planned_drain(bed: Bed, _: int, effort: Effort, tell: Progress) -> Found:
@@ -111,10 +112,11 @@ def _all_down(bed: Bed, _: int, __: Effort, tell: Progress) -> Found:
     return Found([share], facts={**_traffic_facts(losses), "verdicts": verdicts}, notes=f"{len(without)} VIPs went")
 
 
-_CHECK = {"pools": {"web": {"check": _CREDULOUS}}}
+_CHECK = {"pools": {"web": {"check": {**_CREDULOUS, **_DEFAULT_PATIENCE}}}}
+_CAREFUL = {**_CHECK, "safety": {"settle": 0.5, "hold_down": 10, "half_life": 900}}
 
 LONG_RECIPES: dict[str, Recipe] = {
     "planned-drain": (layout(edges=2, backends=2, client=True), _planned_drain),
-    "alternating": (layout(vips=1, options=_CHECK), _alternating),
+    "alternating": (layout(vips=1, options=_CAREFUL), _alternating),
     "all-down": (layout(sites=2, client=True, options=_CHECK), _all_down),
 }

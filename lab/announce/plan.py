@@ -25,7 +25,8 @@ class Layout:
 
     With one site, all `edges` share its router and `backends` (each edge has its own one where `apart`). `options` goes
     over every edge's fairhop.yaml, mapping by mapping. Without `daemons` the edges are empty namespaces. `bfd`: routers
-    hold BFD sessions with edges, 10 ms x 3. `graceful`: they keep a restarting edge's routes (RFC 4724).
+    hold BFD sessions with edges, 10 ms x 3. `graceful`: they keep a restarting edge's routes (RFC 4724). `local_check`
+    is that of the first VIP's echo service.
     """
 
     kind: Kind
@@ -39,6 +40,7 @@ class Layout:
     bfd: bool = False
     graceful: bool = False
     router_hold: int = 9
+    local_check: Mapping[str, Any] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

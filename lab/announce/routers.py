@@ -67,8 +67,16 @@ class Router:
             return int(counts["Import updates"][0]) + int(counts["Import withdraws"][0])
         raise LabError("gobgp: UPDATEs are not counted")
 
-    def _vtysh(self, command: str) -> str:
-        return sh("vtysh", "--vty_socket", str(self._place), "-d", "bgpd", "-c", command)
+    def bfd_up(self) -> bool:
+        """Whether every BFD session that it has is up, and it has one."""
+        if self._space.world.layout.kind == "frr":
+            states = [peer["status"] for peer in json.loads(self._vtysh("show bfd peers json", "bfdd"))]
+            return bool(states) and all(state == "up" for state in states)
+        rows = sh("birdc", "-s", str(self._place / "bird.ctl"), "show", "bfd", "sessions").splitlines()[3:]
+        return bool(rows) and all(row.split()[2] == "Up" for row in rows if row.strip())
+
+    def _vtysh(self, command: str, daemon: str = "bgpd") -> str:
+        return sh("vtysh", "--vty_socket", str(self._place), "-d", daemon, "-c", command)
 
     def _start_frr(self) -> None:
         shutil.chown(self._place, "frr", "frr")

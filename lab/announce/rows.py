@@ -48,6 +48,7 @@ ROWS: tuple[Row, ...] = (
     Row("relay-killed", "the relay killed: until the VIP is gone, or a new relay stands by it", _LEASE),
     Row("daemon-killed", "the daemon killed", _LEASE),
     Row("checker-killed", "a checker process killed: its VIP gone, or checked again", _LEASE),
+    Row("checker-stopped", "the checker process stopped: its VIPs gone, or checked again", _LEASE),
     Row("exabgp-stopped", "ExaBGP stopped", _LEASE),
     Row("relay-stopped", "the relay stopped", _LEASE),
     Row("daemon-stopped", "the daemon stopped", _LEASE),

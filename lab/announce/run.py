@@ -73,7 +73,7 @@ def run(wanted: Sequence[tuple[Row, Kind]], effort: Effort, tell: Callable[[str]
         outcomes.append(replace(outcome, revision=revision))
         tell("  ".join(outcomes[-1].cells()))
     present = [kind for kind in KINDS if not lacking[kind]]
-    return Report([], _machine(present, revision)).with_earlier(outcomes)
+    return Report([], _machine(present, revision, effort)).with_earlier(outcomes)
 
 
 def _inside(able: Sequence[tuple[Row, Kind]], effort: Effort) -> Iterator[Outcome]:
@@ -95,7 +95,7 @@ def _inside(able: Sequence[tuple[Row, Kind]], effort: Effort) -> Iterator[Outcom
             raise LabError(f"the measuring process ended with {process.returncode}: see above")
 
 
-def _machine(kinds: Sequence[Kind], revision: str) -> dict[str, Any]:
+def _machine(kinds: Sequence[Kind], revision: str, effort: Effort) -> dict[str, Any]:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
     return {
@@ -103,6 +103,7 @@ def _machine(kinds: Sequence[Kind], revision: str) -> dict[str, Any]:
         "cpu": cpu,
         "cores": os.cpu_count(),
         "load": [round(value, 2) for value in os.getloadavg()],
+        "scheduling": f"SCHED_RR {inside.PRIORITY}" if effort.real_time else "as everything else",
         "python": platform.python_version(),
         "revision": revision,
         "routers": {kind: routers.version(kind) for kind in kinds},

@@ -113,6 +113,12 @@ class Space:
         self._held.callback(program.end)
         return program
 
+    def note(self, path: str, text: str) -> None:
+        """Write a small file in one step, as a service writes its pidfile."""
+        new = Path(f"{path}.new")
+        new.write_text(text)
+        new.rename(path)
+
     def _link(self, first: Node, second: Node) -> None:
         one, other = first.towards(second.name), second.towards(first.name)
         sh("ip", "-n", first.name, "link", "add", one.name, "type", "veth",

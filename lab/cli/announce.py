@@ -26,8 +26,15 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Of each row; 100 planned drains for 30.",
 )
 @click.option("--alternate-for", default=600.0, show_default=True, help="Seconds that a checker alternates.")
-@click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write every value to FILE.")
-@click.option("--add", is_flag=True, help="Keep the rows of FILE that are not measured now.")
+@click.option(
+    "--json",
+    "json_file",
+    type=_FILE,
+    metavar="FILE",
+    help="Write every value to FILE, which keeps the rows that are not measured now.",
+)
+@click.option("--real-time/--shared", default=True, show_default=True,
+              help="Run the testbed before all else on the machine (SCHED_RR), or as everything else.")  # fmt: skip
 @click.option("--plot", "plot_file", type=_FILE, metavar="FILE", help="Draw them to FILE (.png or .svg).")
 @click.option("--enforce", is_flag=True, help="Exit code 1 when a bound is missed.")
 def announce(
@@ -36,7 +43,7 @@ def announce(
     repetitions: int,
     alternate_for: float,
     json_file: Path | None,
-    add: bool,
+    real_time: bool,
     plot_file: Path | None,
     enforce: bool,
 ) -> None:
@@ -47,13 +54,13 @@ def announce(
     from lab.runtime import LabError
 
     try:
-        effort = Effort(repetitions, alternate_for)
+        effort = Effort(repetitions, alternate_for, real_time)
         report = run.run(run.tasks(rows, kinds), effort, tell)
     except LabError as error:
         fail(str(error), NEGATIVE)
     except PermissionError as error:
         fail(str(error), PERMISSION)
-    if add and json_file and json_file.exists():
+    if json_file and json_file.exists():
         earlier = json.loads(json_file.read_text())["rows"]
         report = report.with_earlier([outcome_from_json(row) for row in earlier])
     click.echo(table(report.table()))
