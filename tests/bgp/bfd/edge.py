@@ -18,6 +18,7 @@ from typing import Any
 from bgp.bfd.config import BfdConfig, from_plain
 from bgp.bfd.gate import HOLD_MAX
 from bgp.bfd.link import Bfd
+from bgp.bfd.privileges import run_first
 from bgp.bfd.status import GapCount
 from bgp.report import Event
 from bgp.wire import LineBuffer
@@ -39,7 +40,7 @@ def config_from(plain: dict[str, Any]) -> BfdConfig:
 class Edge:
     """Beats as often as the gate's quickest source asks for, and measures how well that goes.
 
-    `FAIRHOP_NICE` is the nice value it runs with; the BFD process is started before, and has its own.
+    `FAIRHOP_NICE` is the nice value it runs with, `FAIRHOP_FIRST` its priority of SCHED_FIFO, 0 for none.
     """
 
     def __init__(self, run_dir: Path, config: BfdConfig) -> None:
@@ -59,6 +60,7 @@ class Edge:
 
         asyncio.get_running_loop().add_reader(0, read)
         await self.bfd.start()
+        run_first(int(os.environ.get("FAIRHOP_FIRST", "0")))
         os.setpriority(os.PRIO_PROCESS, 0, int(os.environ.get("FAIRHOP_NICE", "0")))
         last, next_at = time.monotonic(), time.monotonic()
         while not self.stopped.is_set():

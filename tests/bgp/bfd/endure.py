@@ -103,7 +103,7 @@ def endure(seconds: float, load: int, interval: float, gate: tuple[Source, ...],
             found = [_found(one, mark) for one, mark in zip(nodes, marks, strict=True)]
         theirs = len(re.findall(r"changed from Up to Down", bird.log[log:]))
         measured = {"seconds": round(time.monotonic() - began, 1), "load": load, "interval": interval}
-        measured["nice"] = int(os.environ.get("FAIRHOP_NICE", "0"))
+        measured.update({name: int(os.environ.get(f"FAIRHOP_{name.upper()}", "0")) for name in ("nice", "first")})
         limits = {source.name: source.limit for source in gate}
         remarks = [remark for one in found for remark in one["remarks"]]
         return {
@@ -151,9 +151,10 @@ def main() -> int:
     parser.add_argument("--misses", type=int, default=4)
     parser.add_argument("--priority", type=int, default=10, help="of SCHED_FIFO; 0 for none")
     parser.add_argument("--nice", type=int, default=0, help="of the daemons that beat")
+    parser.add_argument("--first", type=int, default=0, help="their priority of SCHED_FIFO; 0 for none")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    os.environ["FAIRHOP_NICE"] = str(given.nice)
+    os.environ.update(FAIRHOP_NICE=str(given.nice), FAIRHOP_FIRST=str(given.first))
     gate = tuple(Source(name, given.beat, given.misses) for name in ("daemon", "forwarder"))
     result = json.dumps(endure(given.minutes * 60, given.load, given.interval, gate, given.priority), indent=1)
     if given.out:
