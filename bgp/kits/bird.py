@@ -121,6 +121,8 @@ def _session(kit: KitInput, session: Session) -> Iterator[str]:
     yield f"keepalive time {kit.keepalive};"
     if not session.edge_passive:  # one side calls: no collisions at the start
         yield "passive on;"
+    else:
+        yield "connect delay time 1; connect retry time 1;"  # else a call that fails is repeated after 120 s
     yield "direct;" if session.multihop is None else f"multihop {session.multihop};"
     yield f"ttl security {'on' if session.gtsm else 'off'};"
     if session.has_md5:

@@ -15,10 +15,10 @@ from bgp.kits.notes import header
 # saves 10 ms a change. bgpd holds all sessions back while a route-map update is pending, 5 s unless told otherwise.
 _HEAD: Final = """\
 frr defaults traditional
-no zebra nexthop kernel enable
 zebra work-queue 0
 bgp route-map delay-timer 1
 """
+_NO_GROUPS: Final = "no zebra nexthop kernel enable\n"
 
 _LISTS: Final = """\
 bgp large-community-list expanded FAIRHOP-ANY-LARGE seq 5 permit .*
@@ -56,9 +56,29 @@ def render(kit: KitInput) -> str:
         why = "FRR 8.4 takes weights from the edges alone"
         instead = "`bandwidth:` in the announcer.attributes of every edge, and trust in it here"
         raise KitError([f"edges {weighted} have weights: {why}; expected {instead}"])
-    sections = [header(kit, "!", "frr"), _HEAD, "".join(_bfd(kit)), "".join(_statics(kit)), "".join(_lists(kit))]
+    head = _HEAD if _needs_groups(kit) else _HEAD + _NO_GROUPS
+    sections = [
+        header(kit, "!", "frr", _by_hand(kit)),
+        head,
+        "".join(_bfd(kit)),
+        "".join(_statics(kit)),
+        "".join(_lists(kit)),
+    ]
     sections += ["".join(_route_map(kit, session, version)) for session in kit.sessions for version in session.families]
     return "!\n".join(section for section in [*sections, "".join(_bgp(kit))] if section)
+
+
+def _needs_groups(kit: KitInput) -> bool:
+    """Without next-hop groups FRR 8.4.4 sends RFC 8950 routes to 169.254.0.1, where nobody is."""
+    return any(session.extended_next_hop for session in kit.sessions)
+
+
+def _by_hand(kit: KitInput) -> Iterator[str]:
+    if _needs_groups(kit):
+        yield (
+            "IPv4 VIPs have IPv6 next hops, for which FRR needs kernel next-hop groups, and these lose an ECMP member "
+            "at an interface flap (8.4.4): local_address4 of every edge avoids both."
+        )
 
 
 def _profile(bfd: Bfd) -> str:
@@ -178,8 +198,10 @@ def _session(kit: KitInput, session: Session) -> Iterator[str]:
 def _connection(session: Session) -> Iterator[str]:
     if not session.edge_passive:  # one side calls: no collisions at the start
         yield "passive"
-    elif session.port != 179:
-        yield f"port {session.port}"
+    else:
+        yield "timers connect 1"  # else a call that fails is repeated after 120 s
+        if session.port != 179:
+            yield f"port {session.port}"
     if session.gtsm:
         yield f"ttl-security hops {session.multihop or 1}"
     elif session.multihop is not None:

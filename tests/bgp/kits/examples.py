@@ -42,13 +42,13 @@ TRUSTING = replace(SIMPLE, options=Options(trust_bandwidth=True))
 RESTARTING = replace(
     SIMPLE, sessions=(FIRST, replace(SECOND, bfd=Bfd(300, 300, 3))), options=Options(graceful_restart=True)
 )
-KITS = {
-    "simple": (SIMPLE, "frr", "bird", "gobgp"),
-    "rich": (RICH, "frr", "bird"),
-    "spare": (SPARE, "frr", "bird"),
-    "restarting": (RESTARTING, "frr", "bird"),
-    "weighted": (WEIGHTED, "bird"),
-    "trusting": (TRUSTING, "frr"),
-    "open": (replace(RICH, options=Options(site_scope=False)), "frr", "bird", "gobgp"),
+KITS: dict[str, tuple[KitInput, tuple[str, ...]]] = {
+    "simple": (SIMPLE, ("frr", "bird", "gobgp")),
+    "rich": (RICH, ("frr", "bird")),
+    "spare": (SPARE, ("frr", "bird")),
+    "restarting": (RESTARTING, ("frr", "bird")),
+    "weighted": (WEIGHTED, ("bird",)),
+    "trusting": (TRUSTING, ("frr",)),
+    "open": (replace(RICH, options=Options(site_scope=False)), ("frr", "bird", "gobgp")),
 }
 """Name -> a kit, and the makes that can do what it says."""

@@ -22,7 +22,7 @@ PARSERS = {
     "gobgp": ("gobgpd", "-t", "toml", "-d", "-f"),
 }
 GOLDEN = Path(__file__).parent / "golden"
-PAIRS = [(name, kind) for name, (_, *kinds) in KITS.items() for kind in kinds]
+PAIRS = [(name, kind) for name, (_, kinds) in KITS.items() for kind in kinds]
 
 
 @pytest.mark.parametrize(("name", "kind"), PAIRS)
