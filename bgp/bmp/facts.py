@@ -23,6 +23,7 @@ ASK_DELAYS: Final = (5.0, 10.0, 30.0, 60.0, 300.0)
 """Seconds from one such request to the next while a difference stands."""
 ASK_GRACE: Final = 10.0
 """Seconds that facts are good for at least when a session ended because we asked."""
+_ASK_TAKES: Final = 2.0
 _FORGETFUL: Final = "FRRouting"
 
 
@@ -38,6 +39,7 @@ class _Router:
     known: bool = False
     since: float = 0.0
     asked: int = 0
+    asked_at: float | None = None
     ask_at: float | None = None
 
 
@@ -78,7 +80,7 @@ class Hearsay:
 
     def _lose(self, router: _Router, reason: str, now: float) -> None:
         if router.fresh_since is not None and router.good_until is None:
-            asked = router.ask_at is not None and now < router.ask_at
+            asked = router.asked_at is not None and now - router.asked_at < _ASK_TAKES
             router.good_until = now + max(self.config.grace, ASK_GRACE if asked else 0.0)
         router.fresh_since = router.fresh = None
         router.reason = reason
@@ -128,6 +130,7 @@ class Hearsay:
             return False
         if router.ask_at is not None and now < router.ask_at:
             return False
+        router.asked_at = now
         router.ask_at = now + ASK_DELAYS[min(router.asked, len(ASK_DELAYS) - 1)]
         router.asked += 1
         return True

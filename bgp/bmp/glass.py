@@ -60,6 +60,10 @@ async def ask(argv: tuple[str, ...], limit: float) -> bytes:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                while await process.stdout.read(65536):
+                    pass
         await process.wait()
     if status:
         raise GlassError(f"exit status {status}")

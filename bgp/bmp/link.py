@@ -121,9 +121,7 @@ class Station:
             return await self._listen(process)
         finally:
             self._process = None
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+            await _bury(process)
 
     async def _listen(self, process: asyncio.subprocess.Process) -> str:
         assert process.stdout is not None
@@ -159,3 +157,16 @@ class Station:
         except OSError:
             return ""
         return next((f"; last words: {line.strip()}" for line in reversed(lines) if line.strip()), "")
+
+
+async def _bury(process: asyncio.subprocess.Process) -> None:
+    """Kill it, and read its pipe to the end: only then does asyncio let go of it."""
+    assert process.stdin is not None and process.stdout is not None
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    process.stdin.close()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1.0):
+            while await process.stdout.read(_READ):
+                pass
+    await process.wait()

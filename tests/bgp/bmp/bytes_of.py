@@ -101,3 +101,10 @@ def monitor(head: bytes, message: bytes) -> bytes:
 
 def texts(*told: tuple[int, bytes]) -> bytes:
     return b"".join(struct.pack("!HH", kind, len(data)) + data for kind, data in told)
+
+
+def announce_vip(head: bytes, prefix: str = "203.0.113.10/32") -> bytes:
+    """One announcement, before and after policy."""
+    message = update(nlri(prefix), attributes())
+    after = head[:1] + bytes((head[1] | 0x40,)) + head[2:]
+    return monitor(head, message) + monitor(after, message)

@@ -16,7 +16,7 @@ from bgp.bmp.answer import AnswerError, parse_answer
 from bgp.bmp.compare import LASTING, Lasting, Told, compare
 from bgp.bmp.config import ReadBackConfig, RouterConfig, from_line, to_line
 from bgp.bmp.cursor import BmpError
-from bgp.bmp.facts import ASK_AFTER, ASK_DELAYS, SETTLE, Hearsay
+from bgp.bmp.facts import ASK_AFTER, ASK_DELAYS, ASK_GRACE, SETTLE, Hearsay
 from bgp.bmp.packet import Messages
 from bgp.bmp.readback import Fault, Others, ReadBack, RouterReport
 from bgp.bmp.update import Path
@@ -280,6 +280,23 @@ def test_only_frr_is_asked_again_and_ever_more_seldom() -> None:
         pauses = [after - before for before, after in itertools.pairwise(asked)]
         assert pauses == list(ASK_DELAYS[: len(pauses)])
         assert all(first == ASK_AFTER for first in asked[:1])
+
+
+def test_a_session_that_we_ended_ourselves_has_time_to_come_back() -> None:
+    hearsay = Hearsay(replace(CONFIG, grace=1.0))
+    hearsay.intend({OTHER: Route(OTHER)})
+    frr = replace(TAKEN, complete=True, description="FRRouting 8.4.4")
+    hearsay.heard(news(frr), 0.0)
+    hearsay.turn(0.0)
+    hearsay.turn(ASK_AFTER)
+    assert hearsay.to_ask() == ["a-r1"]
+    hearsay.heard(news(None, "it was made to tell everything again"), ASK_AFTER + 0.1)
+    assert hearsay.turn(ASK_AFTER + ASK_GRACE) == []
+    hearsay.heard(news(frr), ASK_AFTER + ASK_GRACE)
+    hearsay.turn(ASK_AFTER + ASK_GRACE)
+    hearsay.heard(news(None, "gone"), ASK_AFTER + ASK_GRACE + 3.0)  # by itself
+    assert "unknown" not in [event.new for event in hearsay.turn(ASK_AFTER + ASK_GRACE + 3.9)]
+    assert "unknown" in [event.new for event in hearsay.turn(ASK_AFTER + ASK_GRACE + 4.0)]
 
 
 def test_the_same_announcer_at_two_routers_is_one_and_leaving_if_it_is_so_at_any() -> None:
