@@ -26,6 +26,7 @@ _TICK = 0.05
 _AWAY = 0.5  # seconds between two ticks from which we ourselves were away
 _READ = 1 << 15  # bytes at a time: a flood must leave the event loop to others
 _SPARE = 1000  # results and lines a second beyond what the checks can give
+_RESULTLESS = 3.0  # seconds that a checker may run with checks that are stale
 _FOLLOWING = 2.0  # seconds for a checker to say that it follows the latest configuration
 
 
@@ -278,6 +279,8 @@ class Checking:
             self._keeper.away(gap)
         self._let_time_pass(now)
         stale = self._freshness.stale(now)
+        if stale and self._keeper.phase is Phase.RUNNING and now - self._keeper.since > _RESULTLESS:
+            self._misbehaved(f"it lives, but {len(stale)} check(s) have no result in time", now)
         if stale != self._stale:
             self._stale = stale
             self._on_change()

@@ -13,7 +13,7 @@ from bgp.process import account, unprivileged
 
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 _SOONER = ("nice", "-n", "-10") if os.geteuid() == 0 else ()  # a probe that waits for a processor would look late
-_MODULE = ("-I", "-m", "edge.checks")
+MODULE = ("-I", "-m", "edge.checks")
 
 
 class Child:
@@ -25,7 +25,7 @@ class Child:
         self.pidfd = os.pidfd_open(process.pid)
 
     @classmethod
-    def start(cls, user: str, sockets: Mapping[str, socket.socket], module: tuple[str, ...] = _MODULE) -> Self:
+    def start(cls, user: str, sockets: Mapping[str, socket.socket]) -> Self:
         """Start a checker as `user` where we are root. Raises OSError and ProcessError.
 
         It dies with the thread that calls this: no checker outlives its daemon, not even a stopped one.
@@ -34,7 +34,7 @@ class Child:
         try:
             ours.setblocking(False)
             named = [f"{name}={made.fileno()}" for name, made in sockets.items()]
-            argv = [sys.executable, *module, str(theirs.fileno()), *named]
+            argv = [sys.executable, *MODULE, str(theirs.fileno()), *named]
             process = subprocess.Popen(
                 [*_SOONER, *unprivileged(["setpriv", "--pdeathsig", "KILL", "--", *argv], account(user))],
                 env=_ENVIRONMENT,

@@ -16,9 +16,10 @@ START = 2.5
 
 @dataclass(slots=True)
 class _Due:
-    """How long after a result the next one must be there, and until when this one is good."""
+    """How long after a result the next one must be there, and after a start the first; until when this one is good."""
 
     patience: float
+    first: float
     until: float
 
 
@@ -31,7 +32,7 @@ class Freshness:
 
     def expect(self, number: int, interval: float, jitter: float, timeout: float, now: float) -> None:
         """Expect results of a check, every `interval` seconds."""
-        self._due[number] = _Due(interval * (1 + jitter) + timeout + GRACE, now + START + timeout)
+        self._due[number] = _Due(interval * (1 + jitter) + timeout + GRACE, START + timeout, now + START + timeout)
 
     def forget(self, number: int) -> None:
         """Expect none any more."""
@@ -54,7 +55,7 @@ class Freshness:
         if self._heard_at == -math.inf:
             self._heard_at = now + START - SILENCE
         for due in self._due.values():
-            due.until = min(due.until, now + START + due.patience - GRACE)
+            due.until = min(due.until, now + due.first)
 
     def away(self, gap: float) -> None:
         """We ourselves were away for so long, which is no fault of the checker's."""

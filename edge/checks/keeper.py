@@ -63,13 +63,13 @@ TABLE: Final[dict[tuple[Phase, Event], tuple[Phase, Action]]] = {
 
 @dataclass(slots=True)
 class Keeper:
-    """The machine. Times are monotonic seconds; `deaths` counts ends that nobody wanted."""
+    """The machine. Times are monotonic seconds, `since` that of the last change of phase; `deaths` counts ends."""
 
     phase: Phase = Phase.STOPPED
     reason: str = "not started"
     deaths: int = 0
     deadline: float | None = None
-    _since: float = 0.0
+    since: float = 0.0
     _delay: int = 0
 
     def handle(self, event: Event, reason: str, now: float) -> Action:
@@ -80,11 +80,11 @@ class Keeper:
         old, (new, action) = self.phase, step
         if event is Event.ENDED:
             self.deaths += 1
-        if old is Phase.RUNNING and new is not old and now - self._since >= STABLE_AFTER:
+        if old is Phase.RUNNING and new is not old and now - self.since >= STABLE_AFTER:
             self._delay = 0
         self.deadline = self._limit(new, now)
         if new is not old:
-            self.phase, self.reason, self._since = new, reason, now
+            self.phase, self.reason, self.since = new, reason, now
         return action
 
     def tick(self, now: float) -> Action:

@@ -105,7 +105,7 @@ def results(outcomes: list[Outcome]) -> Iterator[bytes]:
     """The lines that tell of results."""
     for start in range(0, len(outcomes), _BATCH):
         batch = [
-            [each.target, each.ok, int(each.latency * 1e6), each.detail[:DETAIL_MAX], each.certain]
+            [each.target, each.ok, round(each.latency * 1e6), each.detail[:DETAIL_MAX], each.certain]
             for each in outcomes[start : start + _BATCH]
         ]
         yield _line({"r": batch})
