@@ -57,8 +57,11 @@ class Server:
         self._catch_signals()
 
     def run(self) -> None:
-        """Until SIGTERM; the peers then hear AdminDown."""
-        while not self._leaving:
+        """Until SIGTERM without a daemon, and the peers then hear AdminDown.
+
+        A signal that a service manager sends to all of a unit waits for the daemon, which withdraws its routes first.
+        """
+        while not self._leaving or self._daemon is not None:
             self._turn()
             deadline = min(self._engine.next_deadline(), self._tell_at)
             self._wait(max(_SHORTEST, deadline - time.monotonic()))

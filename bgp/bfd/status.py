@@ -130,7 +130,7 @@ def decode_state(line: bytes) -> BfdState:
         plain["changes"] = tuple(Change(**one) for one in plain["changes"])
         plain["remarks"] = tuple(plain["remarks"])
         return BfdState(**plain)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StatusError(f"a line of {len(line)} bytes is no state: {error!r}") from None
 
 
@@ -152,5 +152,5 @@ def decode_order(line: bytes) -> tuple[int, bool, dict[str, Any]]:
         if plain.pop("type") != "want":
             raise StatusError("a line is not of type want")
         return int(plain.pop("seq")), bool(plain.pop("admin_down")), plain
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StatusError(f"a line of {len(line)} bytes is no order: {type(error).__name__}") from None

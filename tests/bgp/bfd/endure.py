@@ -65,7 +65,7 @@ def run_first(pid: int, priority: int) -> None:
             os.sched_setscheduler(int(task.name), os.SCHED_FIFO, os.sched_param(priority))
 
 
-def _join(net: Star) -> None:
+def join(net: Star) -> None:
     """A link between the two leaves, for the two processes of ours."""
     first, second = net.leaves["e1"].netns, net.leaves["e2"].netns
     run_in(first, "ip", "link", "add", "pair", "type", "veth", "peer", "name", "pair", "netns", second.name)
@@ -85,7 +85,7 @@ def endure(seconds: float, load: int, interval: float, gate: tuple[Source, ...],
     with ExitStack() as stack:
         net = stack.enter_context(star("fh-bfd", ["e1", "e2"]))
         bird = stack.enter_context(running(Bird, net, _BIRD.format(ms=round(interval * 1e3))))
-        _join(net)
+        join(net)
         leaf = net.leaves["e1"]
         times = {"tx": interval, "rx": interval}
         near = (peer4(leaf, "bird4", **times), peer6(leaf, "bird6", **times), *_ours(0, interval))
