@@ -3,6 +3,7 @@
 `load` reports every error of the file at once. Units are seconds unless a name says otherwise.
 """
 
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -149,12 +150,12 @@ class Config(Model):
     drain: DrainConfig = DrainConfig()
     safety: SafetyConfig = SafetyConfig()
 
-    @property
+    @cached_property  # both are asked for at each turn, and there may be a thousand
     def vips(self) -> frozenset[Vip]:
         """Every VIP of the node."""
         return frozenset(vip for service in self.services for vip in service.vips)
 
-    @property
+    @cached_property
     def prefixes(self) -> tuple[IpNetwork, ...]:
         """What is announced, one vip_prefix for each VIP: IPv4 first, ascending, a prefix before what it contains."""
         return tuple(sorted(map(network_of, self.vips), key=order))

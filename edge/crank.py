@@ -51,10 +51,8 @@ class Crank:
         now, node = time.monotonic(), self._node
         self._watch_forwarder(now)
         node.set_others(self._companions.others(node.config.prefixes))
-        decisions = node.decisions(now)
-        for prefix, decision in decisions.items():
-            self._log(prefix, self._decisions.get(prefix), decision)
-        self._decisions = decisions
+        before, self._decisions = self._decisions, node.decisions(now)
+        decisions = self._decisions
         if node.surveyed and (self._reachable() or now - self._began > PATIENCE):
             told = {prefix for prefix, decision in decisions.items() if decision.stance is not Stance.WITHDRAWN}
             echo = frozenset(vip for vip in node.config.vips if network_of(vip) in told)
@@ -63,6 +61,8 @@ class Crank:
             announcer = node.config.announcer
             self._announce({prefix: route_for(announcer, prefix, d.stance) for prefix, d in decisions.items()})
             self._notifier.say("READY=1")
+        for prefix, decision in decisions.items():  # after the announcements, which a thousand lines would hold up
+            self._log(prefix, before.get(prefix), decision)
         self._notifier.beat()
 
     def next_deadline(self) -> float | None:

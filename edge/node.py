@@ -4,6 +4,7 @@ The daemon feeds it what happens and carries out what it says. All times are mon
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from edge.announce import Decision, NodeFacts, Others, VipFacts, decide
 from edge.config import Config, PoolConfig
@@ -38,6 +39,7 @@ class Node:
         self._velocity: dict[str, Velocity] = {}
         self._kept: dict[str, frozenset[str]] = {}
         self._damping: dict[IpNetwork, Damping] = {}
+        self._selected: Mapping[str, Selection] = {}
         self._follow(config, now)
 
     def _follow(self, config: Config, now: float) -> None:
@@ -46,6 +48,7 @@ class Node:
         for pool, name in wanted - set(self.health):
             self.health[pool, name] = Health.of(config.pools[pool].check, now)
         self._velocity = {pool: self._velocity.get(pool, Velocity(config.safety.removals)) for pool in config.pools}
+        self._dependence = _dependence(config)
         self._damping = {
             prefix: self._damping.get(prefix, Damping(config.safety.damping)) for prefix in config.prefixes
         }
@@ -162,11 +165,13 @@ class Node:
         if self.ready and self._ready_at is None:
             self._ready_at = now
         self._limit_removals(now)
-        node = self._node_facts()
-        said = {}
+        self._selected = self.selections()
+        node, decided, said = self._node_facts(), dict[int, Decision](), {}
         for prefix, vip in self._vip_facts().items():
-            said[prefix] = self._damping[prefix].apply(decide(node, vip, now), vip.alone, now)
-        return said
+            if id(vip) not in decided:
+                decided[id(vip)] = decide(node, vip, now)
+            said[prefix] = self._damping[prefix].apply(decided[id(vip)], vip.alone, now)
+        return {prefix: said[prefix] for prefix in self.config.prefixes}
 
     def next_deadline(self) -> float | None:
         """When time alone changes something besides the decisions: a backend may leave, an order ends."""
@@ -189,34 +194,54 @@ class Node:
         )
 
     def _vip_facts(self) -> dict[IpNetwork, VipFacts]:
-        selections = self.selections()
-        panic = {pool for pool, selection in selections.items() if selection.panic and self._known_down(pool)}
-        scarce = {name for name, pool in self.config.pools.items() if selections[name].healthy < pool.min_healthy}
-        pools: dict[IpNetwork, set[str]] = {prefix: set() for prefix in self.config.prefixes}
-        services: dict[IpNetwork, set[str]] = {prefix: set() for prefix in self.config.prefixes}
-        for service in self.config.services:
-            for prefix in map(network_of, service.vips):
-                pools[prefix].add(service.pool)
-                services[prefix].add(service.name)
-        facts = {}
-        for prefix in self.config.prefixes:
-            drain, name = self.intent.vips.get(str(prefix)), str(prefix)
-            mine = {f"pool {pool}" for pool in pools[prefix]} | {f"service {service}" for service in services[prefix]}
-            facts[prefix] = VipFacts(
-                backends_up=not pools[prefix] & panic,
-                enough=not {pool for pool in pools[prefix] & scarce if self._known_down(pool)},
-                service_ok=not services[prefix] & self._services.keys(),
-                silent_since=min((self._silent[each] for each in mine & self._silent.keys()), default=None),
-                drain_since=self._standing.since("vip", name),
-                forced=drain is not None and drain.forced,
-                blackholed=name in self.intent.blackholes,
-                others=self._others.get(prefix),
-            )
+        """What holds for each vip_prefix. Those of which the same holds share one object: there may be a thousand."""
+        facts: dict[IpNetwork, VipFacts] = {}
+        for depends, names in self._dependence.items():
+            common = self._common_facts(*depends)
+            for prefix, name in names.items():
+                special = name in self.intent.vips or name in self.intent.blackholes or prefix in self._others
+                facts[prefix] = self._own_facts(common, prefix, name) if special else common
         return facts
+
+    def _common_facts(self, pools: frozenset[str], services: frozenset[str]) -> VipFacts:
+        selections = {pool: self._selected[pool] for pool in pools if self._known_down(pool)}
+        mine = {f"pool {pool}" for pool in pools} | {f"service {service}" for service in services}
+        scarce = [p for p, selection in selections.items() if selection.healthy < self.config.pools[p].min_healthy]
+        return VipFacts(
+            backends_up=not any(selection.panic for selection in selections.values()),
+            enough=not scarce,
+            service_ok=services.isdisjoint(self._services),
+            silent_since=min((self._silent[each] for each in mine & self._silent.keys()), default=None),
+        )
+
+    def _own_facts(self, common: VipFacts, prefix: IpNetwork, name: str) -> VipFacts:
+        drain = self.intent.vips.get(name)
+        return replace(
+            common,
+            drain_since=self._standing.since("vip", name),
+            forced=drain is not None and drain.forced,
+            blackholed=name in self.intent.blackholes,
+            others=self._others.get(prefix),
+        )
 
     def _known_down(self, pool: str) -> bool:
         """Whether every backend of `pool` has a result; a pool of newcomers is no reason to say anything."""
         return all(self.health[pool, b.name].state is not State.UNKNOWN for b in self.config.pools[pool].backends)
+
+
+def _dependence(config: Config) -> dict[tuple[frozenset[str], frozenset[str]], dict[IpNetwork, str]]:
+    """(pools, services with local checks) -> the prefixes that depend on just these, with their names."""
+    pools: dict[IpNetwork, set[str]] = {prefix: set() for prefix in config.prefixes}
+    services: dict[IpNetwork, set[str]] = {prefix: set() for prefix in config.prefixes}
+    for service in config.services:
+        for prefix in map(network_of, service.vips):
+            pools[prefix].add(service.pool)
+            if service.local_check:
+                services[prefix].add(service.name)
+    found: dict[tuple[frozenset[str], frozenset[str]], dict[IpNetwork, str]] = {}
+    for prefix in config.prefixes:
+        found.setdefault((frozenset(pools[prefix]), frozenset(services[prefix])), {})[prefix] = str(prefix)
+    return found
 
 
 def _note(faults: dict[str, str], source: str, reason: str) -> bool:

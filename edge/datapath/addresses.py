@@ -1,6 +1,7 @@
 """Addresses and prefixes of both families in one form, and their order (core: no I/O)."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, ip_network
 
 from edge.datapath.model import ForwarderState, IpAddress, IpNetwork, Vip
@@ -12,6 +13,7 @@ _MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96 (RFC 4291, 2.5.5.2)
 _MAPPED_BITS = 96
 
 
+@lru_cache(maxsize=8192)
 def network_of(vip: Vip | IpAddress | IpNetwork) -> IpNetwork:
     """The prefix that a VIP is; an address is one of full length."""
     return ip_network(vip)

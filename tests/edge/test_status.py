@@ -121,7 +121,8 @@ def test_a_pool_tells_slots_health_and_drain_of_each_backend() -> None:
     assert (backends["b3"]["state"], backends["b3"]["since"]) == ("down", 8.0)
     assert (backends["b3"]["last"], backends["b3"]["latency"]) == ("connection refused", 0.001)
     assert (pool["healthy"], pool["panic"], len(pool["digest"])) == (1, True, 64)
-    assert found["intent"]["backends"]["b2"] == {"since": DRAIN.since, "uid": 7, "reason": "new line card"}
+    order = {"since": DRAIN.since, "uid": 7, "reason": "new line card", "until": None, "forced": False}
+    assert found["intent"]["backends"]["b2"] == order
 
 
 def test_backends_without_a_next_hop_are_named_with_the_reason() -> None:
