@@ -23,7 +23,21 @@ HOPS = tuple((peer.address, IPv6Address(f"fd00:0:0:{n}::1")) for n, peer in enum
 PEERS6 = tuple(replace(peer, local_address6=hop) for peer, (_, hop) in zip(PEERS, HOPS, strict=True))
 CONFIG = SpeakerConfig(65110, IPv4Address("10.255.0.6"), PEERS, PREFIXES, hold_time=3)
 CONFIG6 = replace(CONFIG, peers=PEERS6, prefixes=(*PREFIXES, VIP6))
-GOLDEN_FILES = [(CONFIG, GOLDEN), (CONFIG6, GOLDEN.with_name("exabgp-ipv6.conf"))]
+V6, OWN6 = IPv6Address("fd00:0:0:8::"), IPv6Address("fd00:0:0:8::1")
+KINDS = (
+    PeerConfig("over6", V6, 65103, OWN6),
+    PeerConfig("own4", IPv6Address("fd00::4"), 65104, OWN6, local_address4=IPv4Address("10.0.8.1")),
+    PeerConfig("linklocal", IPv6Address("fe80::1"), 65105, IPv6Address("fe80::6"), interface="eth4"),
+    PeerConfig("hops", IPv4Address("10.255.0.5"), 65106, IPv4Address("10.255.0.6"), multihop=2, local_address6=OWN6),
+    replace(PEERS6[0], name="gtsm", multihop=3, ttl_security=True, port=1179),
+    replace(PEERS6[1], name="passive", passive=True, ttl_security=False, md5=None, md5_file="/k", listen=1790),
+)
+GRACEFUL = replace(CONFIG6, peers=KINDS, graceful_restart=30)
+GOLDEN_FILES = [
+    (CONFIG, GOLDEN),
+    (CONFIG6, GOLDEN.with_name("exabgp-ipv6.conf")),
+    (GRACEFUL, GOLDEN.with_name("exabgp-kinds.conf")),
+]
 
 
 def validate(path: Path) -> subprocess.CompletedProcess[str]:
@@ -34,7 +48,7 @@ def validate(path: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(("config", "golden"), GOLDEN_FILES)
 def test_golden_file(config: SpeakerConfig, golden: Path) -> None:
-    assert render(config, RELAY) == golden.read_text()
+    assert render(config, RELAY, {"passive": "fr0m.a.file"}) == golden.read_text()
 
 
 @pytest.mark.parametrize("golden", [golden for _, golden in GOLDEN_FILES])
@@ -94,6 +108,55 @@ def test_an_ipv6_prefix_needs_a_next_hop_towards_every_peer() -> None:
 def test_a_next_hop_that_no_router_can_use(address: str) -> None:
     with pytest.raises(SpeakerConfigError, match=r"peer a-r1: local_address6 is .*, expected a global unicast address"):
         replace(PEERS[0], local_address6=IPv6Address(address))
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"local_address": OWN6}, "local_address is fd00:0:0:8::1, expected one of 10.0.5.0's family"),
+        ({"local_address4": IPv4Address("10.0.5.1")}, "expected it only where the session runs over IPv6"),
+        (
+            {"address": IPv6Address("fe80::1"), "local_address": OWN6},
+            "expected an interface beside a link-local address",
+        ),
+        ({"multihop": 1}, "multihop is 1, expected 2 to 255 hops"),
+        ({"interface": "eth0; x"}, "interface is 'eth0; x', expected 1 to 15 letters"),
+        ({"port": 0}, "port is 0, expected 1 to 65535"),
+        ({"listen": 65536}, "listen is 65536, expected 1 to 65535"),
+        (
+            {"passive": True, "ttl_security": True},
+            "expected false for a passive peer: ExaBGP's SYN-ACK would have TTL 64",
+        ),
+    ],
+)
+def test_peers_that_cannot_be(change: dict[str, object], text: str) -> None:
+    with pytest.raises(SpeakerConfigError, match=f"peer a-r1: .*{text}"):
+        replace(PEERS6[0], **change)  # type: ignore[arg-type]  # each case breaks one field on purpose
+
+
+def test_next_hops_of_all_kinds_of_sessions() -> None:
+    hops = {peer.name: [str(peer.next_hop(version)) for version in (4, 6)] for peer in (PEERS[0], *KINDS)}
+    assert hops == {
+        "a-r1": ["10.0.5.1", "None"],
+        "over6": ["fd00:0:0:8::1"] * 2,
+        "own4": ["10.0.8.1", "fd00:0:0:8::1"],
+        "linklocal": ["fe80::6"] * 2,
+        "hops": ["10.255.0.6", "fd00:0:0:8::1"],
+        "gtsm": ["10.0.5.1", "fd00:0:0:5::1"],
+        "passive": ["10.0.6.1", "fd00:0:0:6::1"],
+    }
+    assert dict(GRACEFUL.resolved(Route(PREFIXES[0])).next_hop)[V6] == OWN6  # type: ignore[arg-type]  # it has pairs
+
+
+def test_what_a_running_exabgp_cannot_be_told() -> None:
+    moved = replace(KINDS[2], interface="eth5")
+    low = replace(KINDS[5], listen=179)
+    for change, fixed in (
+        ({"peers": KINDS[:2], "hold_time": 9, "prefixes": ()}, []),
+        ({"user": None, "graceful_restart": None}, ["user", "graceful_restart"]),
+        ({"peers": (moved, low)}, ["a listening port below 1024", "interface of peer linklocal"]),
+    ):
+        assert GRACEFUL.fixed(replace(GRACEFUL, **change)) == fixed
 
 
 def test_a_route_gets_its_next_hops_when_it_is_sent() -> None:

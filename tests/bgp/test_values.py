@@ -1,6 +1,7 @@
 """Routes, leases and the lines between daemon and relay: what is valid, and that a bad one is refused whole."""
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from bgp.lease import LEASE_MAX, LeaseTable
 from bgp.report import Event, changes, word
 from bgp.rib import UNKNOWN, PrefixView
-from bgp.route import Route, RouteError, from_plain, parse_prefix, to_plain
+from bgp.route import Attributes, Route, RouteError, from_plain, parse_prefix, to_plain
 from bgp.wire import (
     LINE_MAX,
     Declare,
@@ -27,7 +28,17 @@ VIP, OTHER = IPv4Network("203.0.113.10/32"), IPv4Network("203.0.113.11/32")
 VIP6 = IPv6Network("2001:db8:1::10/128")
 PEER, HOP = IPv4Address("10.0.5.0"), IPv6Address("fd00:0:0:5::1")
 COMMUNITY = st.builds(lambda a, b: f"{a}:{b}", st.integers(0, 65535), st.integers(0, 65535))
-ATTRIBUTES = {"med": st.none() | st.integers(0, 2**32 - 1), "communities": st.lists(COMMUNITY, max_size=4).map(tuple)}
+SAID: dict[str, st.SearchStrategy[Any]] = {
+    "med": st.none() | st.integers(0, 2**32 - 1),
+    "communities": st.lists(COMMUNITY, max_size=4).map(tuple),
+    "as_path": st.lists(st.integers(1, 2**32 - 1), max_size=3).map(tuple),
+    "large_communities": st.sets(st.sampled_from(["1:2:3", "65110:0:4294967295"])).map(tuple),
+    "extended_communities": st.sets(st.sampled_from(["target:1:2", "bandwidth:65110:1250000"])).map(tuple),
+}
+OVERRIDES = st.dictionaries(st.ip_addresses(), st.builds(Attributes, **SAID), max_size=2).map(
+    lambda overrides: tuple(overrides.items())
+)
+ATTRIBUTES: dict[str, st.SearchStrategy[Any]] = {**SAID, "overrides": OVERRIDES}
 HOPS = st.dictionaries(st.ip_addresses(v=4), st.ip_addresses(v=6), min_size=1, max_size=3).map(
     lambda hops: tuple(hops.items())
 )
@@ -141,6 +152,34 @@ def test_a_declaration_with_one_fault_is_refused_whole(old: bytes, new: bytes, t
     assert decode_declare(GOOD).seq == 1
     with pytest.raises(WireError, match=text):
         decode_declare(GOOD.replace(old, new))
+
+
+def test_a_state_may_leave_its_prefixes_as_they_were() -> None:
+    views: dict[IPv4Network | IPv6Network, PrefixView] = {VIP: PrefixView(Route(VIP), None, UNKNOWN, 0)}
+    first, second = State(3, False, None, views, {}), State(4, True, None, views, {PEER: PeerView(True, 1.0, "")})
+    line = encode_state(second, repeat=False)
+    assert decode_state(line.strip(), first) == second
+    assert str(VIP).encode() not in line
+    with pytest.raises(WireError):
+        decode_state(line.strip())
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"as_path": (0,)}, "as_path is"),
+        ({"as_path": (65110,) * 17}, "as_path is .*, expected at most 16 AS numbers"),
+        ({"large_communities": ("1:2",)}, "large_community is '1:2', expected three numbers"),
+        ({"large_communities": ("1:2:4294967296",)}, "large_community is"),
+        ({"extended_communities": ("target:65536:1",)}, "extended_community is 'target:65536:1'"),
+        ({"extended_communities": ("0x4004000000000000",)}, "extended_community is"),
+        ({"extended_communities": ("redirect:1:2",)}, "extended_community is"),
+        ({"overrides": ((PEER, Attributes()), (PEER, Attributes()))}, "overrides names a peer twice"),
+    ],
+)
+def test_wrong_attributes_do_not_come_to_be(said: dict[str, Any], expected: str) -> None:
+    with pytest.raises(RouteError, match=f"203.0.113.10/32: {expected}"):
+        Route(VIP, **said)
 
 
 @given(st.binary())
