@@ -73,7 +73,41 @@ def _needs_groups(kit: KitInput) -> bool:
     return any(session.extended_next_hop for session in kit.sessions)
 
 
+def filtered(kit: KitInput) -> tuple[Session, ...]:
+    """The sessions whose GTSM is in nftables: beside `ttl-security` FRR 8.4.4 makes their BFD multihop.
+
+    That never comes up with an edge on the link, and without a word from BFD FRR takes the routes all the same.
+    """
+    return tuple(one for one in kit.sessions if one.gtsm and one.bfd is not None and one.multihop is None)
+
+
+def nft(kit: KitInput) -> str:
+    """GTSM (RFC 5082) for `filtered` sessions, for `nft -f`; loading it again replaces it. Empty where none needs it."""
+    rules: dict[str, list[str]] = {"input": [], "output": []}
+    for one in filtered(kit):
+        family, ttl = ("ip", "ttl") if one.address.version == 4 else ("ip6", "hoplimit")
+        for port in ("sport", "dport"):
+            rules["input"].append(f"{family} saddr {one.address} tcp {port} 179 {family} {ttl} != 255 drop")
+            rules["output"].append(f"{family} daddr {one.address} tcp {port} 179 {family} {ttl} set 255")
+    if not filtered(kit):
+        return ""
+    chains = [
+        f"  chain {hook} {{\n    type filter hook {hook} priority mangle;\n"
+        + "".join(f"    {line}\n" for line in lines)
+        + "  }\n"
+        for hook, lines in rules.items()
+    ]
+    return (
+        "table inet fairhop_gtsm\ndelete table inet fairhop_gtsm\ntable inet fairhop_gtsm {\n" + "".join(chains) + "}\n"
+    )
+
+
 def _by_hand(kit: KitInput) -> Iterator[str]:
+    if filtered(kit):
+        yield (
+            f"edges {', '.join(one.edge for one in filtered(kit))}: their GTSM is in nftables, as FRR 8.4 has no BFD "
+            "beside ttl-security: load what `--nft` prints; until then their sessions stay down."
+        )
     if _needs_groups(kit):
         yield (
             "IPv4 VIPs have IPv6 next hops, for which FRR needs kernel next-hop groups, and these lose an ECMP member "
@@ -180,7 +214,7 @@ def _session(kit: KitInput, session: Session) -> Iterator[str]:
     if session.interface is not None:
         yield f"interface {session.interface}"
     yield f"description {session.edge}"
-    yield from _connection(session)
+    yield from _connection(session, in_nft=session in filtered(kit))
     if session.has_md5:
         yield f"password {session.md5 or session.placeholder}"
     if session.bfd is not None:
@@ -195,14 +229,14 @@ def _session(kit: KitInput, session: Session) -> Iterator[str]:
         yield "disable-connected-check"  # the discard next hop is on no link
 
 
-def _connection(session: Session) -> Iterator[str]:
+def _connection(session: Session, *, in_nft: bool) -> Iterator[str]:
     if not session.edge_passive:  # one side calls: no collisions at the start
         yield "passive"
     else:
         yield "timers connect 1"  # else a call that fails is repeated after 120 s
         if session.port != 179:
             yield f"port {session.port}"
-    if session.gtsm:
+    if session.gtsm and not in_nft:
         yield f"ttl-security hops {session.multihop or 1}"
     elif session.multihop is not None:
         yield f"ebgp-multihop {session.multihop}"

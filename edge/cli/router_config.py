@@ -28,6 +28,9 @@ RENDERERS: Final[dict[str, Callable[[KitInput], str]]] = {
     "gobgp": gobgp.render,
 }
 
+FILTERS: Final[dict[str, Callable[[KitInput], str]]] = {"frr": frr.nft, "bird": lambda _: "", "gobgp": lambda _: ""}
+"""What a router's packet filter has to do for it; the others do all of it themselves."""
+
 
 class _Network(click.ParamType[IPv4Network | IPv6Network]):
     name = "prefix"
@@ -93,6 +96,7 @@ class _Of(click.ParamType[tuple[str, str]]):
 @click.option("--max-paths", type=int, default=16, show_default=True, help="Edges that share a VIP's traffic at most.")
 @click.option("--no-roles", is_flag=True, help="For routers older than RFC 9234.")
 @click.option("--sysctls", is_flag=True, help="Print the kernel's settings for /etc/sysctl.d instead.")
+@click.option("--nft", is_flag=True, help="Print the packet filter that FRR needs beside BFD (GTSM) instead.")
 @json_option
 def router_config(**words: Any) -> None:
     """Print the configuration that a router needs for its edges: what may come in by each, and nothing else.
@@ -112,7 +116,7 @@ def router_config(**words: Any) -> None:
     try:
         keys = _keys(configs, given.peer) if given.with_secrets else {}
         kit = kit_for(configs, given.peer, _choices(given, keys))
-        text = RENDERERS[given.kind](kit)
+        text = (FILTERS if given.nft else RENDERERS)[given.kind](kit)
     except KitError as error:
         for problem in error.problems:
             click.echo(f"fairhop: {problem}", err=True)
@@ -144,6 +148,7 @@ class _Given:
     max_paths: int
     no_roles: bool
     sysctls: bool
+    nft: bool
     as_json: bool
 
 

@@ -1,5 +1,6 @@
 """A router that runs its kit between an honest edge e1, a hostile one e2 and an outsider; what must never break."""
 
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +15,7 @@ from tests.bgp.kits.speaker import EdgeSpeaker
 from tests.bgp.routers.bird import Bird
 from tests.bgp.routers.frr import Frr
 from tests.bgp.routers.gobgp import Gobgp
-from tests.bgp.routers.net import Leaf, Star, needs, run_in, star
+from tests.bgp.routers.net import Leaf, Star, command, needs, run_in, star
 from tests.bgp.routers.router import Router, eventually, running
 
 MAKES: dict[str, tuple[type[Router], ModuleType]] = {"frr": (Frr, frr), "bird": (Bird, bird), "gobgp": (Gobgp, gobgp)}
@@ -106,7 +107,8 @@ class Scene:
 
     def session(self, name: str, **how: object) -> EdgeSpeaker:
         """A new established session in an edge's place, closed at the end; a router may refuse some calls first."""
-        settings: dict[str, object] = {"md5": KEYS[name] if self.kit.sessions[0].has_md5 else None} | how
+        guards = self.kit.sessions[0]
+        settings: dict[str, object] = {"md5": KEYS[name] if guards.has_md5 else None, "least": 255 * guards.gtsm} | how
         end = time.monotonic() + 15
         while time.monotonic() < end:
             try:
@@ -146,6 +148,8 @@ def playing(
         for where in ("all", "default", "eth3"):  # an outsider's packet with e1's source must get to the socket
             run_in(net.netns, "sysctl", "-qw", f"net.ipv4.conf.{where}.rp_filter=0")
         described = kit(net, options, weights or {}, **of_all)
+        if make == "frr" and frr.filtered(described):
+            subprocess.run(command(net.netns, "nft", "-f", "-"), input=frr.nft(described), text=True, check=True)
         with running(made, net, renderer.render(described)) as router, ExitStack() as stack:
             scene = Scene(make, net, described, router, None, None, stack)  # type: ignore[arg-type]
             scene.honest, scene.hostile = scene.session("e1"), scene.session("e2")

@@ -10,6 +10,7 @@ from tests.bgp.routers.net import Leaf
 from tests.lab.bgp_speaker import Speaker
 
 _MD5SIG, _REPAIR, _REPAIR_QUEUE, _QUEUE_SEQ, _SEND_QUEUE = 14, 19, 20, 21, 2  # linux/tcp.h
+_MINTTL = 21  # linux/in.h
 UPDATE: Final = 2
 
 
@@ -20,14 +21,18 @@ def signed(sock: socket.socket, peer: str, key: str) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, _MD5SIG, address + struct.pack("=BBHi80s", 0, 0, len(key), 0, key.encode()))
 
 
-def dialler(leaf: Leaf, md5: str | None, ttl: int) -> Callable[[], socket.socket]:
-    """Calls the leaf's router from the leaf's own address; raises TimeoutError after a second."""
+def dialler(leaf: Leaf, md5: str | None, ttl: int, least: int) -> Callable[[], socket.socket]:
+    """Calls the leaf's router from the leaf's own address; raises TimeoutError after a second.
+
+    Packets leave with `ttl`; those that come with less than `least` are dropped, as GTSM has it at the edge's end.
+    """
 
     def dial() -> socket.socket:
         sock = socket.socket()
         sock.settimeout(1)
         try:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+            sock.setsockopt(socket.IPPROTO_IP, _MINTTL, least)
             if md5 is not None:
                 signed(sock, str(leaf.router), md5)
             sock.bind((str(leaf.address), 0))
@@ -43,12 +48,20 @@ def dialler(leaf: Leaf, md5: str | None, ttl: int) -> Callable[[], socket.socket
 class EdgeSpeaker(Speaker):
     """A speaker on a leaf. `mute` lets it fall silent without closing; `raw_update` says anything."""
 
-    def __init__(self, leaf: Leaf, asn: int, *, md5: str | None = None, ttl: int = 255, restarts: bool = False) -> None:
+    def __init__(
+        self,
+        leaf: Leaf,
+        asn: int,
+        *,
+        md5: str | None = None,
+        ttl: int = 255,
+        least: int = 0,
+        restarts: bool = False,
+    ) -> None:
         self.mute = False
         self.leaf = leaf
-        super().__init__(
-            leaf.netns, leaf.address, leaf.address6, leaf.router, asn, restarts=restarts, dial=dialler(leaf, md5, ttl)
-        )
+        dial = dialler(leaf, md5, ttl, least)
+        super().__init__(leaf.netns, leaf.address, leaf.address6, leaf.router, asn, restarts=restarts, dial=dial)
 
     def raw_update(self, attributes: bytes, *prefixes: str, withdrawn: bytes = b"") -> None:
         """An UPDATE of IPv4 unicast with these bytes for its path attributes."""

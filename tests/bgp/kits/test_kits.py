@@ -163,6 +163,20 @@ def test_the_head_says_what_is_left_to_do() -> None:
     assert [line.split(" = ") for line in sysctl_conf().splitlines()] == [[k, str(v)] for k, v in SYSCTLS.items()]
 
 
+def test_frr_has_gtsm_in_nftables_where_there_is_bfd() -> None:
+    """SIMPLE: the first edge has both on one hop, the second has no GTSM. RICH: one over two hops, one over IPv6."""
+    text = frr.nft(SIMPLE)
+    assert "ip saddr 10.0.5.1 tcp dport 179 ip ttl != 255 drop" in text
+    assert "ip daddr 10.0.5.1 tcp sport 179 ip ttl set 255" in text
+    assert "10.0.7.1" not in text
+    assert "ip6 saddr fd00:0:0:8::1 tcp dport 179 ip6 hoplimit != 255 drop" in frr.nft(RICH)
+    assert "10.0.9.1" not in frr.nft(RICH)
+    assert "ttl-security" not in frr.render(SIMPLE)
+    assert "ttl-security hops 2" in frr.render(RICH)
+    assert "edges a-e1: their GTSM is in nftables" in frr.render(SIMPLE)
+    assert frr.nft(replace(SIMPLE, sessions=(replace(FIRST, bfd=None),))) == ""
+
+
 def test_sessions_know_their_next_hops() -> None:
     assert FIRST.next_hop(4) == IPv4Address("10.0.5.1")
     assert FIRST.next_hop(6) == IPv6Address("fd00:0:0:5::1")

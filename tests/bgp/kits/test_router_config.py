@@ -178,6 +178,14 @@ def test_a_wrong_option_is_told_with_what_was_expected(words: list[str], told: s
     assert told in done.stderr
 
 
+def test_the_packet_filter_comes_alone(tmp_path: Path) -> None:
+    file = rich(tmp_path, "ttl_security: true", "  bfd: {}\n")
+    done = call("--for", "frr", "--peer", "a-r1", "--nft", files=[file])
+    assert done.stdout.startswith("table inet fairhop_gtsm\ndelete table inet fairhop_gtsm\n")
+    assert call("--for", "bird", "--peer", "a-r1", "--nft", files=[file]).stdout == ""
+    assert "bfd profile FAIRHOP-50-50-3" in call("--for", "frr", "--peer", "a-r1", files=[file]).stdout
+
+
 def test_the_sysctls_come_alone() -> None:
     done = call("--sysctls", files=[])
     assert done.stdout.splitlines()[0] == "net.ipv4.fib_multipath_hash_policy = 1"

@@ -1,12 +1,16 @@
 """Kits that run: who may have a session at all, how it ends, and what the options do. Rows are of docs/routers.md."""
 
+import os
+import signal
 import struct
 import time
 from ipaddress import ip_network
 
 import pytest
 
+from bgp.bfd.config import BfdConfig
 from bgp.kits.model import Bfd, Options
+from tests.bgp.bfd.node import node, peer4
 from tests.bgp.kits.scene import ASNS, KEYS, MAKES, OF_E1, OF_E2, SHARED, SHARED6, VIPS, Scene, playing
 from tests.bgp.kits.speaker import EdgeSpeaker, attribute, good_attributes
 from tests.bgp.kits.spoof import CEASE, counter, forge
@@ -73,6 +77,36 @@ def test_r11_an_edge_that_falls_silent_is_gone_after_the_hold_time(make: str) ->
         scene.becomes(SHARED, "e1", within=scene.kit.hold_time + 2)
         assert time.monotonic() - began > 1, "that was not the hold time"
         assert scene.wrong() == []
+
+
+def test_r3_frr_with_bfd_has_its_gtsm_in_nftables() -> None:
+    """And the session comes up, which asks for packets of the router with a TTL of 255."""
+    with playing("frr", has_md5=False, bfd=Bfd(300, 300, 3)) as scene:
+        forge(scene.leaf("out"), scene.honest, 254, "R")
+        forge(scene.leaf("out"), scene.honest, 254, "PA", CEASE)
+        stays(lambda: not scene.wrong(), 1.0, str(scene.wrong()))
+        forge(scene.leaf("out"), scene.honest, 255, "R")
+        eventually(lambda: scene.wrong() != [], 3, "the forged segment was none: this test shows nothing")
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["plain", "graceful-restart"])
+@pytest.mark.parametrize("make", KERNEL)
+def test_r11_r12_an_edge_whose_bfd_falls_silent_is_gone_at_once(make: str, restarts: bool) -> None:
+    """Also where it promised to restart: its BGP goes on speaking, so only BFD can tell."""
+    timers = Bfd(100, 100, 3)
+    with playing(make, Options(graceful_restart=restarts), bfd=timers) as scene:
+        leaf = scene.leaf("e2")
+        scene.hostile.close()
+        bfd = BfdConfig((peer4(leaf, tx=timers.receive_ms / 1000, rx=timers.transmit_ms / 1000),), ())
+        with node(leaf.netns, bfd) as process:
+            speaker = scene.session("e2", restarts=restarts)
+            process.up("r4")
+            speaker.announce(OF_E2, SHARED)
+            scene.becomes(OF_E2, "e2")
+            stays(lambda: scene.hop("e2") in scene.hops(SHARED), 1.0, "BFD fails while all is well")
+            os.kill(process.pid, signal.SIGSTOP)
+            eventually(lambda: scene.hops(OF_E2) == {}, 2, "BFD is down and the route is still there")
+            assert scene.wrong() == []
 
 
 @pytest.mark.parametrize("make", MAKES)
