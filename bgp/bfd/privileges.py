@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from pathlib import Path
 from typing import Final
 
 from bgp.process import Account
@@ -27,11 +28,23 @@ def run_first(priority: int) -> str:
 
 
 def stay_in_memory() -> str:
-    """Lock what is mapped now (mlockall(2)), so that no page fault waits for a disk; why not, or an empty text."""
+    """Lock what is mapped now (mlockall(2)), so that no page fault waits for a disk; why not, or an empty text.
+
+    But for the stack: a locked one that grows beyond RLIMIT_MEMLOCK without CAP_IPC_LOCK is ended by SIGSEGV.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mlockall(_MCL_CURRENT) == 0:
-        return ""
-    return f"without locked memory: {os.strerror(ctypes.get_errno())}"
+    if libc.mlockall(_MCL_CURRENT) != 0:
+        return f"without locked memory: {os.strerror(ctypes.get_errno())}"
+    start, end = _stack()
+    libc.munlock(ctypes.c_void_p(start), ctypes.c_size_t(end - start))
+    return ""
+
+
+def _stack() -> tuple[int, int]:
+    """Where the main thread's stack is mapped (proc(5))."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    start, end = next(line for line in lines if line.endswith("[stack]")).split()[0].split("-")
+    return int(start, 16), int(end, 16)
 
 
 def become(runner: Account) -> None:
