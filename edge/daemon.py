@@ -39,7 +39,7 @@ from edge.datapath.neighbours import Neighbours
 from edge.datapath.next_hop import Finding
 from edge.events import EventLog
 from edge.forwarding import Forwarding
-from edge.health import Result
+from edge.health import Health, Result
 from edge.intent_store import IntentStore
 from edge.local_health import LocalHealth
 from edge.native import maglev as native
@@ -161,6 +161,11 @@ class Daemon:
     def read_back(self) -> ReadBack | None:
         """What routers hold, None where none is asked."""
         return self._companions.read_back()
+
+    @property
+    def service_health(self) -> Mapping[str, Health]:
+        """The health of each service that has local checks."""
+        return self._local.health
 
     async def reload(self) -> str:
         """Read the file and its block list again and follow them; names what changed.

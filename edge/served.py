@@ -10,6 +10,7 @@ from edge.datapath.model import IpAddress
 from edge.datapath.next_hop import Finding
 from edge.events import EventLog
 from edge.forwarding import Forwarding
+from edge.health import Health
 from edge.intent_store import IntentStore
 from edge.node import Node
 
@@ -41,6 +42,10 @@ class Served(Protocol):
     @property
     def read_back(self) -> ReadBack | None:
         """What routers hold, None where none is asked."""
+
+    @property
+    def service_health(self) -> Mapping[str, Health]:
+        """The health of each service that has local checks."""
 
     def turn(self) -> None:
         """Carry out at once what a change of intent asks for."""

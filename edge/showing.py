@@ -8,26 +8,27 @@ from bgp.bmp.readback import ReadBack
 from edge.ask import Answer, RefusedError
 from edge.control import Handler, Row, Stream
 from edge.events import EventLog
+from edge.health import Health
 from edge.served import USAGE, Served
 from edge.status import SCHEMA_VERSION
 from edge.status_bgp import Bfd, bgp_facts
-from edge.status_health import Due, health_facts
+from edge.status_health import health_facts
 
 
 class Showing:
-    """What one daemon shows. `bfd`, `read_back` and `due` are asked at each request; who has none gives none."""
+    """What one daemon shows. `bfd`, `read_back` and `local` are asked at each request; who has none gives none."""
 
     def __init__(
         self,
         daemon: Served,
         bfd: Callable[[], Bfd] = dict,
         read_back: Callable[[], ReadBack | None] = lambda: None,
-        due: Callable[[], Due] = dict,
+        local: Callable[[], Mapping[str, Health]] = dict,
     ) -> None:
         self._daemon = daemon
         self._bfd = bfd
         self._read_back = read_back
-        self._due = due
+        self._local = local
 
     def table(self) -> Mapping[str, Handler]:
         """Verb -> handler."""
@@ -40,7 +41,7 @@ class Showing:
         return {"schema_version": SCHEMA_VERSION, "node": node.config.node, **facts}
 
     async def _health(self, _: Mapping[str, Any], __: int) -> Answer:
-        return {"schema_version": SCHEMA_VERSION, **health_facts(self._daemon.node, time.monotonic(), self._due())}
+        return {"schema_version": SCHEMA_VERSION, **health_facts(self._daemon.node, self._local(), time.monotonic())}
 
     async def _events(self, request: Mapping[str, Any], _: int) -> Answer:
         since, events = request.get("since"), self._daemon.events

@@ -23,7 +23,7 @@ def bgp_facts(
     sent = {prefix for prefix, status in speaker.prefixes.items() if status.acked not in (None, UNKNOWN)}
     peers = []
     for peer in speaker.peers:
-        router = read_back.router(peer.name) if read_back else None
+        router = read_back.of_peer(peer.address) if read_back else None
         counts = {"intended": len(intended), "announced": len(sent) if peer.up else 0}
         accepted = len(router.accepted & intended) if router and router.known else None
         peers.append(

@@ -30,7 +30,7 @@ class Verbs:
         self._daemon = daemon
         self._config = config
         self.orders = Orders(daemon)
-        self.showing = Showing(daemon, lambda: daemon.bfd, lambda: daemon.read_back)
+        self.showing = Showing(daemon, lambda: daemon.bfd, lambda: daemon.read_back, lambda: daemon.service_health)
 
     def table(self) -> Mapping[str, Handler]:
         """Verb -> handler."""
@@ -56,7 +56,8 @@ class Verbs:
             remarks={a.interface: a.remark for a in forwarding.forwarder.attachments if a.mode and a.remark},
             hits=await asyncio.to_thread(forwarding.forwarder.block_hits) if daemon.blocked else {},
         )
-        return status.facts(daemon.node, forwarder, daemon.speaker.state(), daemon.events.last, time.monotonic())
+        state, now = daemon.speaker.state(), time.monotonic()
+        return status.facts(daemon.node, forwarder, state, daemon.events.last, now, daemon.read_back)
 
     async def _why(self, request: Mapping[str, Any], _: int) -> Answer:
         forwarding = self._daemon.forwarding

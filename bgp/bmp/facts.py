@@ -150,11 +150,18 @@ class Hearsay:
     def _report(self, config: RouterConfig) -> RouterReport:
         router, facts = self._routers[config.name], self._relied_on(config.name)
         if facts is None:
-            return RouterReport(config.name, False, router.since, router.reason)
+            return RouterReport(config.name, False, router.since, router.reason, peers=config.peers)
         taken = {p for p, held in facts.ours.items() if (held.before if config.pre_only else held.after) is not None}
-        refused = frozenset(facts.ours) - taken
         return RouterReport(
-            config.name, True, router.since, router.reason, frozenset(taken), refused, facts.others, facts.foreign
+            config.name,
+            True,
+            router.since,
+            router.reason,
+            accepted=frozenset(taken),
+            refused=frozenset(facts.ours) - taken,
+            others=facts.others,
+            foreign=facts.foreign,
+            peers=config.peers,
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from bgp.route import Prefix
+from bgp.route import Address, Prefix
 
 
 class Fault(enum.Enum):
@@ -38,7 +38,8 @@ class RouterReport:
 
     `accepted` are our prefixes that it took from us, `refused` those it received and did not take. `others` names the
     announcers besides us that it holds for a prefix, `node ROUTER_ID` for a direct peer and `AS N` for a farther
-    origin, and whether each is leaving (GRACEFUL_SHUTDOWN). `foreign` holds the origins that nobody expects.
+    origin, and whether each is leaving (GRACEFUL_SHUTDOWN). `foreign` holds the origins that nobody expects. `peers`
+    are its addresses as our BGP peer.
     """
 
     name: str
@@ -49,6 +50,7 @@ class RouterReport:
     refused: frozenset[Prefix] = frozenset()
     others: Mapping[Prefix, Mapping[str, bool]] = field(default_factory=dict)
     foreign: Mapping[Prefix, frozenset[int]] = field(default_factory=dict)
+    peers: tuple[Address, ...] = ()
 
 
 class Others(NamedTuple):
@@ -65,9 +67,9 @@ class ReadBack:
     routers: tuple[RouterReport, ...] = ()
     findings: tuple[Finding, ...] = ()
 
-    def router(self, name: str) -> RouterReport | None:
-        """One router's facts, None if it is not asked."""
-        return next((router for router in self.routers if router.name == name), None)
+    def of_peer(self, address: Address) -> RouterReport | None:
+        """The facts of the router that is our peer at an address, None if it is not asked."""
+        return next((router for router in self.routers if address in router.peers), None)
 
     def accepted(self, prefix: Prefix) -> dict[str, bool | None]:
         """Per router: whether it took `prefix` from us, None where that is unknown."""

@@ -72,10 +72,16 @@ def _peer_row(peer: dict[str, Any]) -> tuple[str, ...]:
         peer["state"],
         age(peer["since"]),
         f"{peer['announced']}/{peer['intended']}/{accepted}",
-        peer["bfd"]["state"] if peer["bfd"] else "-",
+        _bfd(peer["bfd"]),
         asked,
         "; ".join(filter(None, reasons)) or "-",
     )
+
+
+def _bfd(session: dict[str, Any] | None) -> str:
+    if session is None:
+        return "-"
+    return session["state"] if session["state"] == "up" else f"{session['state']} ({session.get('diag') or '-'})"
 
 
 def _prefix_row(row: dict[str, Any]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ def health(as_json: bool, socket_path: str) -> None:
     if as_json:
         print_json(facts)
     else:
-        headings = ("CHECK", "TYPE", "STATE", "SINCE", "LATENCY", "STREAK", "HELD", "NEXT", "LAST RESULT")
+        headings = ("CHECK", "TYPE", "STATE", "SINCE", "LATENCY", "STREAK", "HELD", "EVERY", "LAST RESULT")
         click.echo("\n".join(columns([headings, *map(_row, checks)])))
         click.echo(f"{facts['well']}/{len(checks)} up")
     if facts["well"] < len(checks):
@@ -27,15 +27,15 @@ def health(as_json: bool, socket_path: str) -> None:
 
 def _row(check: dict[str, Any]) -> tuple[str, ...]:
     subject = "/".join(filter(None, (check.get("pool"), check["name"])))
-    latency, streak, needed, due = (check.get(key) for key in ("latency", "streak", "streak_needed", "next"))
+    latency, streak, needed = (check[key] for key in ("latency", "streak", "streak_needed"))
     return (
         f"{check['kind']} {subject}",
-        check.get("check") or "-",
+        check["check"],
         check["state"] + (" drained" if check.get("drained") else ""),
-        age(check.get("since")),
+        age(check["since"]),
         "-" if latency is None else f"{latency * 1000:.1f}ms",
         f"{streak}/{needed}" if streak and needed else "-",
-        age(check["held_down"]) if check.get("held_down") else "-",
-        "-" if due is None else f"{due:.1f}s",
-        check.get("last") or "no result yet",
+        age(check["held_down"]) if check["held_down"] else "-",
+        f"{check['every']:g}s",
+        check["last"] or "no result yet",
     )

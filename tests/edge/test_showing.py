@@ -25,6 +25,7 @@ from edge.cli.health import health
 from edge.cli.table import age, columns
 from edge.control import Stream
 from edge.events import EventLog
+from edge.health import Health, Rules
 from edge.node import Node
 from edge.showing import Showing
 from edge.status_bgp import bgp_facts
@@ -38,7 +39,8 @@ UP = PeerStatus("a-r1", IPv4Address("10.0.5.0"), 65101, True, 40.0, "")
 DOWN = PeerStatus("a-r2", IPv4Address("10.0.6.0"), 65102, False, 30.0, "hold timer expired")
 PLAIN, AVOID = Route(VIP), Route(VIP, communities=(GRACEFUL_SHUTDOWN,))
 KNOWN = RouterReport("a-r1", True, 45.0, accepted=frozenset({VIP}), others={VIP: {"node 10.255.0.7": False}})
-SILENT = RouterReport("a-r2", False, 46.0, reason="its BMP session ended")
+KNOWN = replace(KNOWN, peers=(UP.address,))
+SILENT = RouterReport("a-r2", False, 46.0, reason="its BMP session ended", peers=(DOWN.address,))
 
 
 def said(route: Route | None) -> PrefixStatus:
@@ -56,7 +58,7 @@ def shown(
     route: Route | None = PLAIN,
 ) -> dict[str, Any]:
     state = speaker({VIP: said(route), OTHER: said(None)}, *(peers or (UP, DOWN)))
-    bfd = {"a-r1": {"state": "Up"}}
+    bfd = {"a-r1": {"state": "up"}}
     return bgp_facts(dict(decisions or {VIP: SERVING, OTHER: DRAINED}), state, 50.0, bfd, read_back)
 
 
@@ -72,7 +74,7 @@ def test_every_peer_is_shown_with_what_it_was_told_and_why_it_is_down() -> None:
         None,
     )
     assert (down["state"], down["since"], down["announced"], down["reason"]) == ("Down", 20.0, 0, "hold timer expired")
-    assert (up["bfd"], down["bfd"], up["read_back"]) == ({"state": "Up"}, None, None)
+    assert (up["bfd"], down["bfd"], up["read_back"]) == ({"state": "up"}, None, None)
 
 
 def test_what_a_router_accepted_is_counted_and_what_cannot_be_asked_is_null() -> None:
@@ -101,11 +103,12 @@ class FakeDaemon:
 
     def __init__(self) -> None:
         self.node: Node = serving()
+        self.local: dict[str, Health] = {}
         self.facts = shown()
 
     def ask(self, _: str, verb: str, **__: Any) -> Answer:
         if verb == "health":
-            return health_facts(self.node, 50.0)
+            return health_facts(self.node, self.local, 50.0)
         return {"node": "a-e1", **self.facts}
 
 
@@ -124,7 +127,7 @@ def test_bgp_status_exits_1_while_a_peer_is_down_and_shows_it(daemon: FakeDaemon
     result = call(bgp, "status")
     assert result.exit_code == 1
     lines = [line.split() for line in result.stdout.splitlines()]
-    assert lines[3] == ["a-r1", "10.0.5.0", "65101", "Established", "10s", "1/1/?", "Up", "-", "-"]
+    assert lines[3] == ["a-r1", "10.0.5.0", "65101", "Established", "10s", "1/1/?", "up", "-", "-"]
     assert lines[4][:7] == ["a-r2", "10.0.6.0", "65102", "Down", "20s", "0/1/?", "-"]
     assert result.stdout.splitlines()[4].endswith("hold timer expired")
     daemon.facts = shown({VIP: SERVING}, UP)
@@ -167,6 +170,19 @@ def test_health_shows_each_check_and_exits_1_unless_all_are_up(daemon: FakeDaemo
     row = next(line for line in result.stdout.splitlines() if "web/b1" in line)
     assert " down " in row
     assert row.endswith("connection refused")
+
+
+def test_a_service_with_local_checks_has_a_line_for_each(daemon: FakeDaemon) -> None:
+    daemon.local["web"] = Health([Rules(fall=3, label="tcp", interval=2.0), Rules(label="exec")], 40.0)
+    daemon.local["web"].observe(replace(BAD, check=1), 49.0)
+    facts = json.loads(call(health, "--json").stdout)
+    tcp, program = facts["checks"][3:]
+    assert (tcp["kind"], tcp["name"], tcp["check"], tcp["state"], tcp["last"]) == (
+        "service", "web", "tcp", "unknown", None,
+    )  # fmt: skip
+    assert (program["state"], program["whole"], program["since"], program["streak_needed"]) == ("down", "down", 1.0, 1)
+    assert facts["well"] == 3
+    assert "service web" in call(health).stdout
 
 
 class Logged:

@@ -21,6 +21,7 @@ from edge.datapath.model import IpAddress
 from edge.datapath.next_hop import Finding
 from edge.events import EventLog
 from edge.forwarding import Forwarding, Wish
+from edge.health import Health
 from edge.intent import Drain, Intent
 from edge.intent_store import IntentStore
 from edge.node import Node
@@ -51,6 +52,7 @@ class Served:
         self.blocked: BlockList | None = None
         self.bfd: dict[str, dict[str, Any]] = {}
         self.read_back = None
+        self.service_health: dict[str, Health] = {}
         self.reloading: Callable[[], str] = lambda: "pools"
         self.verbs_of = Verbs(self, Path("/etc/fairhop/f.yaml"))
         self.verbs = self.verbs_of.table()
