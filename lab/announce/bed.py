@@ -41,6 +41,8 @@ class Bed:
             held.callback(self.watch.close)
             for node in self.world.having("backend"):
                 self._backend(node.name)
+            if self.world.layout.local_check and self.world.layout.daemons:
+                self.local_service()
             user = runner()
             for node in self.world.having("edge") if self.world.layout.daemons else ():
                 self.edges[node.name] = Edge(self.space, node, user)
@@ -82,11 +84,17 @@ class Bed:
         for pid in in_namespace(backend, "nginx"):
             os.kill(pid, number)
 
-    def local_web(self, port: int) -> Program:
-        """A web server on the first edge itself, on its loopback address."""
+    def local_service(self) -> Program:
+        """What the local check of the first edge asks: a process, or a web server on its loopback address."""
+        check = self.world.layout.local_check or {}
+        if check["type"] == "process":
+            program = self.space.run("e1", "service", "sleep", "3600")
+            self.space.note(check["pidfile"], f"{program.pid}\n")
+            return program
         place = self.space.directory("e1") / "web"
         place.mkdir(exist_ok=True)
-        (place / "nginx.conf").write_text(files.nginx_conf(self.world.nodes["e1"], str(place), f"127.0.0.1:{port}"))
+        listen = f"127.0.0.1:{check['port']}"
+        (place / "nginx.conf").write_text(files.nginx_conf(self.world.nodes["e1"], str(place), listen))
         return self.space.run("e1", "nginx", "nginx", "-c", str(place / "nginx.conf"))
 
     def say_down(self, backend: str, down: bool) -> None:

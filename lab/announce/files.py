@@ -149,14 +149,14 @@ hostname {name}
 no zebra nexthop kernel enable
 zebra work-queue 0
 bgp route-map delay-timer 1
-route-map SHUT permit 10
+{bfd}route-map SHUT permit 10
  match community GSHUT
  set local-preference 0
 exit
 route-map SHUT permit 20
 exit
 bgp community-list standard GSHUT seq 5 permit graceful-shutdown
-{bfd}router bgp {asn}
+router bgp {asn}
  bgp router-id {router_id}
  no bgp ebgp-requires-policy
  bgp bestpath as-path multipath-relax
@@ -164,7 +164,8 @@ bgp community-list standard GSHUT seq 5 permit graceful-shutdown
  {graceful}
  coalesce-time 50
 """
-# Without "exit": a daemon that knows no BFD would leave its configuration there.
+# Before route maps, which bfdd does not know: at their "exit" it would leave its configuration, as others would at one
+# here.
 _FRR_BFD = """\
 bfd
  profile fast

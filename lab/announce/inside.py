@@ -17,10 +17,10 @@ from lab.announce.measures import Effort, MissingError
 from lab.announce.plan import Kind, Layout
 from lab.announce.recipes import RECIPES
 from lab.announce.rows import BY_NAME, Row
+from lab.announce.space import OBSERVER
 from lab.netns import linux
 from lab.runtime import LabError
 
-PRIORITY = 1  # of SCHED_RR (sched(7)), the least: what else runs on the machine is not what is measured
 UNSHARE = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
@@ -45,7 +45,7 @@ def main() -> None:
     asked = json.loads(sys.stdin.readline())
     effort = Effort(**asked["effort"])
     if effort.real_time:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(OBSERVER))
     tasks = [(BY_NAME[row], kind) for row, kind in asked["tasks"]]
     place = settle_in()
     for outcome in measured(tasks, effort, place):

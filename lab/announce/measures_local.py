@@ -1,5 +1,6 @@
 """The rows about what runs on the node itself: watched processes, checkers, BFD's gate, an upgrade of the announcer."""
 
+import os
 import signal as signals
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from lab.announce.measures import (
     require,
     stopped,
 )
-from lab.announce.space import Program, eventually
+from lab.announce.space import eventually, in_namespace
 from lab.runtime import LabError
 
 _PIDFILE = "/run/announce/local.pid"
@@ -30,36 +31,24 @@ _WATCHED_FOR = 5.0  # seconds after an upgrade in which the FIB must not change
 _BFD_WITHIN = 10.0
 
 
-def _local(bed: Bed, start: Callable[[Bed], Program]) -> Program:
-    """The local service, with the node serving because of it."""
-    program = start(bed)
-    bed.edge.await_serving()
-    bed.settled()
-    return program
-
-
-def _sleeper(bed: Bed) -> Program:
-    program = bed.space.run("e1", "service", "sleep", "3600")
-    bed.space.note(_PIDFILE, f"{program.pid}\n")
-    return program
-
-
 def _process_dies(bed: Bed, repetitions: int, _: Effort, tell: Progress) -> Found:
     found = Found()
     for _number in each(repetitions, tell):
-        program = _local(bed, _sleeper)
+        (pid,) = in_namespace("e1", "sleep 3600")
         armed = bed.left()
         began = time.monotonic()
-        program.signal(signals.SIGKILL)
+        os.kill(pid, signals.SIGKILL)
         found.values.append(milliseconds(bed, armed, began, "the VIP gone"))
         if len(bed.watch.table()) != len(bed.world.vips) - 1:
             found.notes = "another VIP was touched"
+        bed.local_service()
+        bed.edge.await_serving()
+        bed.settled()
     return found
 
 
 def _local_hangs(bed: Bed, repetitions: int, _: Effort, tell: Progress) -> Found:
     found = Found()
-    _local(bed, lambda bed: bed.local_web(_LOCAL_PORT))
     for _number in each(repetitions, tell):
         armed = bed.left()
         began = time.monotonic()

@@ -15,6 +15,7 @@ from lab.announce.measures import Effort
 from lab.announce.plan import KINDS, Kind
 from lab.announce.recipes import RECIPES
 from lab.announce.rows import ROWS, Row
+from lab.announce.space import PRIORITIES
 from lab.runtime import LabError
 
 SCHEMA_VERSION = 1
@@ -103,7 +104,7 @@ def _machine(kinds: Sequence[Kind], revision: str, effort: Effort) -> dict[str, 
         "cpu": cpu,
         "cores": os.cpu_count(),
         "load": [round(value, 2) for value in os.getloadavg()],
-        "scheduling": f"SCHED_RR {inside.PRIORITY}" if effort.real_time else "as everything else",
+        "scheduling": {"SCHED_RR": PRIORITIES} if effort.real_time else "as everything else",
         "python": platform.python_version(),
         "revision": revision,
         "routers": {kind: routers.version(kind) for kind in kinds},

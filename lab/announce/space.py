@@ -1,5 +1,6 @@
 """Namespaces, links and programs of a small world, for a process in surroundings of its own (`lab.announce.inside`)."""
 
+import os
 import signal as signals
 import subprocess
 import time
@@ -34,6 +35,17 @@ def eventually(holds: Callable[[], object], within: float, what: str, pause: flo
         time.sleep(pause)
 
 
+# SCHED_RR (sched(7)). A router is a machine of its own: what an edge does must not keep it waiting.
+PRIORITIES = {"router": 2, "edge": 1, "backend": 1, "client": 1}
+OBSERVER = 3
+
+
+def first(role: str) -> tuple[str, ...]:
+    """Words before a command that give it its priority, where this process has one."""
+    has_one = os.sched_getscheduler(0) == os.SCHED_RR
+    return ("chrt", "--rr", str(PRIORITIES[role])) if has_one else ()
+
+
 class Program:
     """A program in a namespace; its output goes to a file."""
 
@@ -46,7 +58,7 @@ class Program:
 
     @property
     def pid(self) -> int:
-        """nsenter becomes the program itself."""
+        """nsenter and chrt become the program itself."""
         return self.process.pid
 
     def running(self) -> bool:
@@ -109,7 +121,7 @@ class Space:
 
     def run(self, node: str, name: str, *argv: str) -> Program:
         """Start a program that ends with this space."""
-        program = Program(node, name, argv, self.directory(node))
+        program = Program(node, name, [*first(self.world.nodes[node].role), *argv], self.directory(node))
         self._held.callback(program.end)
         return program
 

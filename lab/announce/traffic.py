@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lab.announce.bed import Bed
 from lab.announce.files import ECHO_PORT, HTTP_PORT
 from lab.announce.plan import CLIENT
-from lab.announce.space import NETNS
+from lab.announce.space import NETNS, first
 from lab.runtime import LabError
 from lab.traffic.facts import Facts
 from lab.traffic.load import Load
@@ -70,5 +70,5 @@ class Traffic:
     @staticmethod
     def _start(argv: list[str]) -> subprocess.Popen[str]:
         pipe = subprocess.PIPE
-        words = ["nsenter", f"--net={NETNS / CLIENT}", *argv]
+        words = ["nsenter", f"--net={NETNS / CLIENT}", *first("client"), *argv]
         return subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
