@@ -50,9 +50,9 @@ class Target:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Target":
         """From JSON. Raises KeyError, TypeError or ValueError."""
-        rise, fall, hold_down, held, interval, fast = plain["rules"]
-        rules = Rules(rise, fall, hold_down, Damped(*held) if held else None, interval, fast)
         kind, address, key = (str(plain[name]) for name in ("kind", "address", "key"))
+        rise, fall, hold_down, held, interval, fast = plain["rules"]
+        rules = Rules(rise, fall, hold_down, Damped(*held) if held else None, interval, fast, kind)
         return cls(kind, address, float(plain["timeout"]), float(plain["jitter"]), rules, key, plain["options"])
 
 

@@ -6,9 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -233,11 +234,16 @@ def test_a_reload_adds_and_removes_and_leaves_the_rest_in_its_rhythm() -> None:
     run(talk, config(backends="a-b1"))
 
 
-def test_the_end_of_a_local_process_is_heard_at_once(tmp_path: Path) -> None:
-    pidfile = tmp_path / "pid"
-    tmp_path.chmod(0o755)
-    for above in tmp_path.parents[:2]:
-        above.chmod(0o755)
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """One that the checker's user may enter, which pytest's own may not be."""
+    with tempfile.TemporaryDirectory(prefix="fh-checks-") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+def test_the_end_of_a_local_process_is_heard_at_once(open_directory: Path) -> None:
+    pidfile = open_directory / "pid"
 
     async def talk(daemon: Daemon) -> None:
         for _ in range(5):

@@ -25,7 +25,13 @@ from edge.checks.target import (
 from edge.health import Damped, Rules
 
 TARGET = Target(
-    "http", "10.0.9.1", 0.25, 0.1, Rules(2, 3, 2.0, Damped(30.0, 1500, 750, 300.0), 0.5, 0.25), "n/w/b/0", {"port": 80}
+    "http",
+    "10.0.9.1",
+    0.25,
+    0.1,
+    Rules(2, 3, 2.0, Damped(30.0, 1500, 750, 300.0), 0.5, 0.25, "http"),
+    "n/w/b/0",
+    {"port": 80},
 )
 TEXT = st.text(st.sampled_from("abc é漢\"\\{}[],:'"), max_size=40)
 
