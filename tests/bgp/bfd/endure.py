@@ -75,7 +75,7 @@ def join(net: Star) -> None:
         run_in(netns, "ip", "link", "set", "pair", "up")
 
 
-def _ours(own: int, interval: float) -> tuple[BfdPeer, ...]:
+def ours(own: int, interval: float) -> tuple[BfdPeer, ...]:
     pairs = [(ip_address(ends[1 - own]), ip_address(ends[own])) for ends in _ENDS]
     return tuple(BfdPeer(f"ours{peer.version}", peer, local, tx=interval, rx=interval) for peer, local in pairs)
 
@@ -88,8 +88,8 @@ def endure(seconds: float, load: int, interval: float, gate: tuple[Source, ...],
         join(net)
         leaf = net.leaves["e1"]
         times = {"tx": interval, "rx": interval}
-        near = (peer4(leaf, "bird4", **times), peer6(leaf, "bird6", **times), *_ours(0, interval))
-        configs = (BfdConfig(near, gate, priority=priority), BfdConfig(_ours(1, interval), gate, priority=priority))
+        near = (peer4(leaf, "bird4", **times), peer6(leaf, "bird6", **times), *ours(0, interval))
+        configs = (BfdConfig(near, gate, priority=priority), BfdConfig(ours(1, interval), gate, priority=priority))
         nodes = [stack.enter_context(node(net.leaves[n].netns, c)) for n, c in zip(("e1", "e2"), configs, strict=True)]
         for one in nodes:
             for peer in one.config.peers:

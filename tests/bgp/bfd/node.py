@@ -33,6 +33,7 @@ class Node:
         self.netns, self.run_dir, self.config = netns, run_dir, config
         self.events: list[dict[str, Any]] = []
         self.process: subprocess.Popen[str]
+        self.known = 0  # the BFD process's number, noted by who will need it when nobody answers
 
     def start(self) -> None:
         plain = json.dumps({**to_plain(self.config), "user": self.config.user, "priority": self.config.priority})
