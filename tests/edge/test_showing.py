@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 from typing import Any
 
 import click
@@ -23,7 +24,7 @@ from edge.cli import common, events
 from edge.cli.bgp import bgp
 from edge.cli.health import health
 from edge.cli.table import age, columns
-from edge.control import Stream
+from edge.control import ControlServer, Stream
 from edge.events import EventLog
 from edge.health import Health, Rules
 from edge.node import Node
@@ -243,3 +244,68 @@ def test_a_followed_event_is_one_line_and_the_end_of_the_daemon_exit_code_3(monk
 def test_columns_are_never_cut_and_ages_are_for_people() -> None:
     assert columns([("A", "B"), ("x" * 90, "y")]) == ["A" + " " * 91 + "B", "x" * 90 + "  y"]
     assert [age(value) for value in (None, 0.4, 42, 187, 7500)] == ["-", "0s", "42s", "3m07s", "2h05m"]
+
+
+COMMANDS: list[tuple[click.Command, list[str]]] = [
+    (bgp, ["status"]),
+    (bgp, ["routes"]),
+    (health, []),
+    (events.events, []),
+    (events.events, ["-f"]),
+]
+
+
+@pytest.mark.parametrize(("command", "arguments"), COMMANDS)
+def test_where_no_daemon_answers_the_exit_code_is_3(
+    tmp_path: Path, command: click.Command, arguments: list[str]
+) -> None:
+    result = call(command, *arguments, "--socket", str(tmp_path / "none.sock"))
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "none.sock: no such file or directory: is `fairhop run` up on this node?" in result.stderr
+
+
+def test_the_commands_are_answered_over_the_socket(tmp_path: Path) -> None:
+    """The real server, verbs and commands; ExaBGP and the forwarder alone are missing."""
+    path = tmp_path / "control.sock"
+    node, log = serving(), EventLog(io.StringIO())
+
+    class Daemon:
+        pass
+
+    served: Any = Daemon()
+    served.node, served.events = node, log
+    served.speaker = Daemon()
+    served.speaker.state = lambda: speaker({VIP: said(PLAIN)}, UP)
+    log.record("backend web/b1", "unknown", "up", "connected", {"latency": 0.001})
+
+    def commands() -> None:
+        told = json.loads(call(bgp, "status", "--json", "--socket", str(path)).stdout)
+        assert (told["schema_version"], told["peers"][0]["name"]) == (1, "a-r1")
+        told = json.loads(call(health, "--json", "--socket", str(path)).stdout)
+        assert [check["name"] for check in told["checks"]] == ["b1", "b2", "b3"]
+        result = call(events.events, "--json", "--socket", str(path))
+        assert [json.loads(line)["subject"] for line in result.stdout.splitlines()] == ["backend web/b1"]
+        assert call(events.events, "--since", "1", "--socket", str(path)).stdout == ""
+
+    async def serve() -> None:
+        server = ControlServer(path, Showing(served).table())
+        await server.start()
+        try:
+            await asyncio.to_thread(commands)
+            following = asyncio.create_task(
+                asyncio.to_thread(call, events.events, "-f", "--json", "--since", "0", "--socket", str(path))
+            )
+            async with asyncio.timeout(10):
+                while not log._followers:
+                    await asyncio.sleep(0.01)
+            log.record("backend web/b1", "up", "down", "refused")
+            await asyncio.sleep(0.1)
+            await server.stop()
+            result = await asyncio.wait_for(following, 10)
+        finally:
+            await server.stop()
+        assert result.exit_code == 3
+        assert [json.loads(line)["new"] for line in result.stdout.splitlines()] == ["up", "down"]
+
+    asyncio.run(serve())
+    assert not log._followers

@@ -4,6 +4,7 @@ e1 is us, e2 another edge of our AS, e3 an AS that nobody expects. The station r
 """
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -32,6 +33,13 @@ OURS = (VIP, BARRED, FREE, VIP6)
 PORT = 11019
 EDGES, STRANGER = 65110, 65199
 
+
+def documented(language: str) -> str:
+    """What docs/read-back.md tells to write, for the addresses here."""
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "docs/read-back.md").read_text(), flags=re.M | re.S)
+    return str(block).replace("10.0.5.1", "10.77.1.1")
+
+
 FRR = f"""\
 ip prefix-list vips seq 5 deny {BARRED}
 ip prefix-list vips seq 10 permit 203.0.113.0/24 ge 32
@@ -45,35 +53,19 @@ router bgp 65101
  neighbor 10.77.2.1 passive
  neighbor 10.77.3.1 passive
  address-family ipv4 unicast
-  neighbor 10.77.1.1 soft-reconfiguration inbound
-  neighbor 10.77.2.1 soft-reconfiguration inbound
-  neighbor 10.77.3.1 soft-reconfiguration inbound
   neighbor 10.77.1.1 prefix-list vips in
  exit-address-family
  address-family ipv6 unicast
   neighbor 10.77.1.1 activate
-  neighbor 10.77.1.1 soft-reconfiguration inbound
  exit-address-family
- bmp targets edges
-  bmp stats interval 1000
-  bmp monitor ipv4 unicast pre-policy
-  bmp monitor ipv4 unicast post-policy
-  bmp monitor ipv6 unicast pre-policy
-  bmp monitor ipv6 unicast post-policy
-  bmp connect 10.77.1.1 port {PORT} min-retry 100 max-retry 1000
- exit
-"""
+exit
+{documented("frr")}"""
 
 GOBGP = f"""\
 [global.config]
 as = 65101
 router-id = "10.77.1.0"
-[[bmp-servers]]
-[bmp-servers.config]
-address = "10.77.1.1"
-port = {PORT}
-route-monitoring-policy = "all"
-statistics-timeout = 15
+{documented("toml")}
 [[defined-sets.prefix-sets]]
 prefix-set-name = "barred"
 [[defined-sets.prefix-sets.prefix-list]]
