@@ -10,7 +10,7 @@ from bgp.route import BLACKHOLE, GRACEFUL_SHUTDOWN, NO_EXPORT
 from tests.bgp.conftest import EdgeDaemon, announcer_user
 from tests.bgp.routers.frr import Frr
 from tests.bgp.routers.net import Leaf, star
-from tests.bgp.routers.router import eventually, running
+from tests.bgp.routers.router import Router, eventually, running
 
 pytestmark = pytest.mark.kernel
 
@@ -38,7 +38,7 @@ def peer_of(leaf: Leaf, **more: object) -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def node(router: Frr, leaf: Leaf, prefixes: tuple[str, ...] = BOTH, **settings: object) -> Iterator[EdgeDaemon]:
+def node(router: Router, leaf: Leaf, prefixes: tuple[str, ...] = BOTH, **settings: object) -> Iterator[EdgeDaemon]:
     """A daemon that only announces, in the leaf's namespace; ended at the end."""
     settings = {"asn": ASN, "hold_time": 9, "peers": [peer_of(leaf)], "prefixes": list(prefixes), **settings}
     settings.setdefault("router_id", str(leaf.address))
@@ -64,7 +64,7 @@ def bench() -> Iterator[tuple[Frr, EdgeDaemon, EdgeDaemon]]:
             yield router, one, two
 
 
-def ways(router: Frr) -> int:
+def ways(router: Router) -> int:
     """Next hops of the VIPs in the kernel, equal for both families; -1 while they differ."""
     learned = router.learned()
     sizes = {len(learned.get(prefix, {})) for prefix in BOTH}
