@@ -5,6 +5,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network
 
 from lab.announce.plan import Node, World
@@ -15,6 +16,7 @@ from lab.runtime import LabError
 _MARKER = b"\xff" * 16
 _OPEN, _UPDATE, _KEEPALIVE = 1, 2, 4
 _HOLD = 90
+PACKED = 500  # routes in one UPDATE, which has 4,096 octets
 _UP_WITHIN = 10.0
 
 
@@ -23,22 +25,26 @@ def message(kind: int, body: bytes = b"") -> bytes:
     return _MARKER + struct.pack("!HB", 19 + len(body), kind) + body
 
 
-def announcement(prefix: IPv4Network, asn: int, next_hop: IPv4Address) -> bytes:
-    """The UPDATE that announces one route; two-octet AS path."""
+def announcement(prefixes: Sequence[IPv4Network], asn: int, next_hop: IPv4Address) -> bytes:
+    """The UPDATE that announces up to `PACKED` routes; two-octet AS path."""
     path = struct.pack("!BBH", 2, 1, asn)
     attributes = b"\x40\x01\x01\x00" + b"\x40\x02" + bytes([len(path)]) + path + b"\x40\x03\x04" + next_hop.packed
-    return message(_UPDATE, struct.pack("!HH", 0, len(attributes)) + attributes + _nlri(prefix))
+    return message(_UPDATE, struct.pack("!HH", 0, len(attributes)) + attributes + _nlri(prefixes))
 
 
-def withdrawal(prefix: IPv4Network) -> bytes:
-    """The UPDATE that withdraws it."""
-    gone = _nlri(prefix)
+def withdrawal(prefixes: Sequence[IPv4Network]) -> bytes:
+    """The UPDATE that withdraws them."""
+    gone = _nlri(prefixes)
     return message(_UPDATE, struct.pack("!H", len(gone)) + gone + b"\0\0")
 
 
-def _nlri(prefix: IPv4Network) -> bytes:
-    octets = (prefix.prefixlen + 7) // 8
-    return bytes([prefix.prefixlen]) + prefix.network_address.packed[:octets]
+def _nlri(prefixes: Sequence[IPv4Network]) -> bytes:
+    whole = [(prefix.prefixlen, prefix.network_address.packed) for prefix in prefixes]
+    return b"".join(bytes([length]) + address[: (length + 7) // 8] for length, address in whole)
+
+
+def _parts(prefixes: Sequence[IPv4Network]) -> list[Sequence[IPv4Network]]:
+    return [prefixes[at : at + PACKED] for at in range(0, len(prefixes), PACKED)]
 
 
 class FloorPeer:
@@ -48,9 +54,9 @@ class FloorPeer:
         interface = edge.interfaces[0]
         self._asn, self._router_id = edge.asn, edge.router_id
         self._address = str(interface.peer_address)
-        prefix = world.prefixes[0]
-        self.announcement = announcement(prefix, edge.asn, interface.address)
-        self.withdrawal = withdrawal(prefix)
+        told = [announcement(part, edge.asn, interface.address) for part in _parts(world.prefixes)]
+        self.announcement = b"".join(told)
+        self.withdrawal = b"".join(map(withdrawal, _parts(world.prefixes)))
         self._sock: socket.socket = inside(NETNS / edge.name, self._connect)
         self._over = threading.Event()
         self._beats = threading.Thread(target=self._beat, name="keepalives", daemon=True)

@@ -98,7 +98,8 @@ def _one(beds: Beds, row: Row, kind: Kind, effort: Effort) -> Outcome:
     try:
         bed = beds.having(layout(kind))
         found = measure(bed, effort.repetitions, effort, _tell)
-        return Outcome(row.name, kind, tuple(found.values), notes=found.notes, facts=found.facts)
+        scheduling = {"scheduling": "first" if effort.real_time else "shared"}
+        return Outcome(row.name, kind, tuple(found.values), notes=found.notes, facts={**found.facts, **scheduling})
     except MissingError as error:
         return Outcome(row.name, kind, reason=str(error))
     except (LabError, RefusedError, UnreachableError, OSError) as error:

@@ -245,15 +245,14 @@ def _floor_update(bed: Bed, repetitions: int, _: Effort, tell: Progress) -> Foun
 
 def _floor_close(bed: Bed, repetitions: int, _: Effort, tell: Progress) -> Found:
     found = Found()
-    first = bed.world.prefixes[0]
     for _number in each(repetitions, tell):
         with FloorPeer(bed.world, bed.world.nodes["e1"]) as peer:
-            armed = bed.watch.arm(lambda table: first in table)
+            armed = bed.watch.arm(lambda table: len(table) == len(bed.world.vips))
             peer.send(peer.announcement)
-            bed.watch.wait(armed, _WITHIN, "the floor's route")
+            bed.watch.wait(armed, _WITHIN, "the floor's routes")
             bed.quiet()
-            armed = bed.watch.arm(lambda table: first not in table)
-            found.values.append(milliseconds(bed, armed, peer.close(), "the floor's route gone"))
+            armed = bed.watch.arm(lambda table: not table)
+            found.values.append(milliseconds(bed, armed, peer.close(), "the floor's routes gone"))
     return found
 
 
@@ -291,6 +290,7 @@ _SHORT_HOLD = layout(router_hold=3, options={"announcer": {"hold_time": 3}})
 SHORT_RECIPES: dict[str, Recipe] = {
     "floor-update": (_NO_DAEMON, _floor_update),
     "floor-close": (_NO_DAEMON, _floor_close),
+    "floor-close-all": (layout(daemons=False, vips=FULL), _floor_close),
     "drain-vip": (_INSTANT, _drain_vip),
     "drain-node": (_INSTANT, _drain_node),
     "all-vips": (_FULL, _drain_node),

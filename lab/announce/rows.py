@@ -36,6 +36,7 @@ _LIMIT = _both(1.5e3, 1.5e3)
 ROWS: tuple[Row, ...] = (
     Row("floor-update", "floor: a prebuilt UPDATE withdraws one route, from a plain socket"),
     Row("floor-close", "floor: a plain socket with one route closes"),
+    Row("floor-close-all", "floor: a plain socket with 1,000 routes closes"),
     Row("drain-vip", "drain: one VIP withdrawn", _both(5, 60), kinds=("frr", "bird", "gobgp")),
     Row("drain-node", "drain: a node of two VIPs withdrawn, settle 0"),
     Row("all-vips", "all VIPs of a node off: the node is drained, settle 0", _both(20, 95)),

@@ -80,9 +80,9 @@ def test_vtysh_takes_the_routers(options: dict[str, bool], tmp_path: Path) -> No
 
 def test_the_floors_updates_are_what_rfc_4271_says() -> None:
     prefix = IPv4Network("203.0.113.7/32")
-    gone = floor.withdrawal(prefix)
+    gone = floor.withdrawal([prefix])
     assert gone == b"\xff" * 16 + b"\x00\x1c\x02" + b"\x00\x05" + b"\x20\xcb\x00\x71\x07" + b"\x00\x00"
-    told = floor.announcement(prefix, 65110, IPv4Address("10.90.0.1"))
+    told = floor.announcement([prefix], 65110, IPv4Address("10.90.0.1"))
     attributes = b"\x40\x01\x01\x00" + b"\x40\x02\x04\x02\x01\xfe\x56" + b"\x40\x03\x04\x0a\x5a\x00\x01"
     length = 23 + len(attributes) + 5
     assert told == b"\xff" * 16 + bytes([0, length, 2, 0, 0, 0, len(attributes)]) + attributes + gone[21:26]
