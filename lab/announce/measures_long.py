@@ -4,6 +4,7 @@ import time
 
 from lab.announce.bed import Bed, Progress
 from lab.announce.measures import Effort, Found, Recipe, each, layout
+from lab.announce.space import eventually
 from lab.announce.traffic import Losses, Traffic
 from lab.runtime import LabError
 
@@ -26,6 +27,7 @@ def _planned_drain(bed: Bed, _: int, effort: Effort, tell: Progress) -> Found:
             gone = bed.gone()
             bed.edge.ask("drain", kind="node")
             bed.watch.wait(gone, 10.0, "the drained edge out of the ECMP set")
+            eventually(lambda: bed.edge.verdict() == "DRAINED", 10.0, "the drained edge withdraws")
             time.sleep(_AFTER)
             bed.edge.ask("undrain", kind="node")
             bed.settled()
