@@ -15,7 +15,7 @@ from lab.main import cli
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 FAIRHOP = Path(sys.executable).with_name("fairhop")
-OFFLINE = ("check", "why")  # run as shown; all others change a machine and are run by the lab's tests
+OFFLINE = ("check", "why", "router-config")  # run as shown; all others change a machine and are run by the lab's tests
 
 
 def shown(text: str) -> Iterator[str]:

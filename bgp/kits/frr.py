@@ -82,7 +82,7 @@ def filtered(kit: KitInput) -> tuple[Session, ...]:
 
 
 def nft(kit: KitInput) -> str:
-    """GTSM (RFC 5082) for `filtered` sessions, for `nft -f`; loading it again replaces it. Empty where none needs it."""
+    """GTSM (RFC 5082) of the `filtered` sessions for `nft -f`, as often as one likes. Empty where there are none."""
     rules: dict[str, list[str]] = {"input": [], "output": []}
     for one in filtered(kit):
         family, ttl = ("ip", "ttl") if one.address.version == 4 else ("ip6", "hoplimit")

@@ -84,8 +84,6 @@ def render(kit: KitInput) -> str:
 def _missing(kit: KitInput) -> Iterator[str]:
     """What must not be left out in silence."""
     options = kit.options
-    if options.graceful_restart:
-        yield "GoBGP has no BFD: expected no graceful restart, which would keep a dead edge's routes"
     if options.blackhole_edges:
         names = ", ".join(sorted(options.blackhole_edges))
         yield f"GoBGP discards no packets: expected no edges that may blackhole, not {names}"
@@ -101,6 +99,8 @@ def _by_hand(kit: KitInput) -> Iterator[str]:
     yield "the policies are the daemon's: what else it speaks to needs policies of its own in both lists."
     if any(session.bfd for session in kit.sessions):
         yield f"GoBGP has no BFD: an edge that dies in silence is noticed after {kit.hold_time} s."
+    if kit.options.graceful_restart:
+        yield "without BFD graceful restart stays off: routes of an announcer that restarts are gone for a moment."
     if kit.options.roles:
         yield "GoBGP knows no roles (RFC 9234)."
     if kit.options.communities:
@@ -180,8 +180,6 @@ def _neighbor(kit: KitInput, session: Session) -> Iterator[str]:
         yield from ("[neighbors.ttl-security.config]", "enabled = true", f"ttl-min = {256 - hops}")
     elif session.multihop is not None:
         yield from ("[neighbors.ebgp-multihop.config]", "enabled = true", f"multihop-ttl = {hops}")
-    if kit.options.graceful_restart:
-        yield from ("[neighbors.graceful-restart.config]", "enabled = true", "helper-only = true")
     for version in session.families:
         yield from ("[[neighbors.afi-safis]]", "[neighbors.afi-safis.config]")
         yield f'afi-safi-name = "ipv{version}-unicast"'

@@ -13,6 +13,7 @@ from bgp.kits import bird, frr, gobgp
 from bgp.kits.model import KitError, KitInput, Options
 from bgp.kits.notes import SYSCTLS, notes, sysctl_conf
 from tests.bgp.kits.examples import FIRST, KITS, LINK, RICH, SECOND, SIMPLE, SIX, SPARE, TRUSTING, WEIGHTED
+from tests.bgp.kits.test_attacks import CASES, DEVIATIONS, HOPELESS
 from tests.bgp.routers.net import TOOLS
 
 RENDER: dict[str, Callable[[KitInput], str]] = {"frr": frr.render, "bird": bird.render, "gobgp": gobgp.render}
@@ -77,9 +78,8 @@ def test_graceful_restart_without_bfd_is_refused() -> None:
         "expected bfd for this router, or no graceful restart"
     ]
     both = replace(SIMPLE, sessions=(FIRST, replace(SECOND, bfd=FIRST.bfd)), options=restart)
-    assert problems(lambda: gobgp.render(both)) == [
-        "GoBGP has no BFD: expected no graceful restart, which would keep a dead edge's routes"
-    ]
+    assert "graceful-restart" not in gobgp.render(both), "it has no BFD"
+    assert "without BFD graceful restart stays off" in gobgp.render(both)
     assert frr.render(both).count("graceful-restart-helper") == 2
     assert bird.render(both).count("graceful restart aware") == 2
     assert frr.render(SIMPLE).count("graceful-restart-disable") == 2
@@ -171,10 +171,25 @@ def test_frr_has_gtsm_in_nftables_where_there_is_bfd() -> None:
     assert "10.0.7.1" not in text
     assert "ip6 saddr fd00:0:0:8::1 tcp dport 179 ip6 hoplimit != 255 drop" in frr.nft(RICH)
     assert "10.0.9.1" not in frr.nft(RICH)
-    assert "ttl-security" not in frr.render(SIMPLE)
+    assert " ttl-security hops" not in frr.render(SIMPLE)
     assert "ttl-security hops 2" in frr.render(RICH)
     assert "edges a-e1: their GTSM is in nftables" in frr.render(SIMPLE)
     assert frr.nft(replace(SIMPLE, sessions=(replace(FIRST, bfd=None),))) == ""
+
+
+def test_the_document_has_every_row_and_every_deviation() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "routers.md").read_text()
+    rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("| R")]
+    assert {row[0].strip() for row in rows} == {f"R{number}" for number in range(1, 18)}
+    assert {len(row) for row in rows} == {5}
+    flat = " ".join(text.split())
+    for kind, case in DEVIATIONS:
+        words = case.removeprefix("origin ").removeprefix("as_path ").removeprefix("next_hop ")
+        assert words in flat, f"{kind}: {case}"
+    resets = sum(kind == "frr" for kind, _ in DEVIATIONS)
+    assert f"malformed UPDATEs (7606), {len(CASES)} kinds" in text
+    assert f"| {resets} kinds close the liar's session |" in text
+    assert f"cannot be read at all, {len(HOPELESS)} kinds" in text
 
 
 def test_sessions_know_their_next_hops() -> None:
