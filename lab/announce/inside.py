@@ -1,7 +1,7 @@
 """The process that measures: `python -m lab.announce.inside`, asked by `lab.announce.run` in JSON on stdin.
 
-It is started by unshare(1) with its own mounts, network, and process numbers: whatever it makes is gone with it, in
-whatever way it ends, and nothing on the machine can meet it.
+It is started by unshare(1) with its own mounts, network, and process numbers, and dies with its starter: whatever it
+makes is gone with it, in whatever way it ends, and nothing on the machine can meet it.
 """
 
 import json
@@ -21,7 +21,18 @@ from lab.announce.space import OBSERVER
 from lab.netns import linux
 from lab.runtime import LabError
 
-UNSHARE = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
+UNSHARE = (
+    "setpriv",
+    "--pdeathsig",
+    "KILL",
+    "unshare",
+    "--mount",
+    "--net",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+)
 
 
 def command(*words: str) -> Sequence[str]:
