@@ -44,7 +44,8 @@ from edge.intent_store import IntentStore
 from edge.local_health import LocalHealth
 from edge.native import maglev as native
 from edge.node import Node
-from edge.sentinel import Sentinel
+from edge.selfprobe import SelfProbe
+from edge.sentinel import Proof, Sentinel
 from edge.strictyaml import ConfigError, Problem
 from edge.verbs import Verbs
 
@@ -103,7 +104,8 @@ class Daemon:
             self._blocking = Blocking(forwarder.block, self._block_list_changed)
             self._blocking.want(blocked)
             stack.push_async_callback(_cancel, asyncio.create_task(self._blocking.run(), name="blocking"))
-            self.forwarding = Forwarding(forwarder, self._applied, self._failed)
+            proof = Proof(SelfProbe(forwarder), lambda: self._blocking.installed)
+            self.forwarding = Forwarding(forwarder, self._applied, self._failed, proof.verify)
             self.speaker = Speaker(speaker_config(config), Path(config.announcer.run_dir), self._reported)
             self._companions = Companions(self._reported)
             self._crank = Crank(self.node, self.events, self.forwarding, self.speaker, self._companions, self._wake.set)
@@ -120,8 +122,10 @@ class Daemon:
             stack.push_async_callback(control.stop)
             self._applying = asyncio.create_task(self.forwarding.run(), name="forwarding")
             stack.push_async_callback(self._stop_forwarding)
-            sentinel = Sentinel(forwarder, self._taken_off, self._companions.forwarder_beat)
+            sentinel = Sentinel(proof, self._not_forwarding, self._companions.forwarder_beat)
             stack.callback(sentinel.stop)
+            for service in self._local.health:
+                self.node.set_service_fault(service, "its local checks have no first result yet")
             self._follow(config)
             self._catch_signals()
             await self._work()
@@ -138,6 +142,8 @@ class Daemon:
 
     def _follow(self, config: Config) -> None:
         self._local.follow(config, time.monotonic())
+        for service in self.node.service_faults.keys() - self._local.health.keys():
+            self.node.set_service_fault(service, "")  # a reload took its local checks away
         self._checking.follow(config)
         self._neighbours.follow(backend.address for pool in config.pools.values() for backend in pool.backends)
         self.turn()
@@ -254,7 +260,7 @@ class Daemon:
     def _failed(self, reason: str) -> None:
         self._crank.fault("maps", reason)
 
-    def _taken_off(self, reason: str) -> None:
+    def _not_forwarding(self, reason: str) -> None:
         self._crank.fault("program", reason)
         self.turn()  # routers should not wait for anything else
         self.forwarding.look_again()

@@ -22,6 +22,10 @@ _RETRY = 1.0  # seconds after a refusal by the kernel
 _LOOK_AGAIN = 1.0  # seconds between looks at whether an interface was deleted and made anew
 
 
+class UnprovenError(Exception):
+    """A state was installed, and the node's own packets do not become what they must."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """Everything that determines the forwarder's state."""
@@ -41,10 +45,20 @@ class Applied:
 
 
 class Forwarding:
-    """Owns the `Forwarder`. `on_applied` and `on_failed(reason)` are called in the event loop."""
+    """Owns the `Forwarder`. `on_applied` and `on_failed(reason)` are called in the event loop.
 
-    def __init__(self, forwarder: Forwarder, on_applied: Callable[[], None], on_failed: Callable[[str], None]) -> None:
+    `verify` is called in the thread when a state was installed, and says why it does not work, or "".
+    """
+
+    def __init__(
+        self,
+        forwarder: Forwarder,
+        on_applied: Callable[[], None],
+        on_failed: Callable[[str], None],
+        verify: Callable[[ForwarderState], str] = lambda _: "",
+    ) -> None:
         self.forwarder = forwarder
+        self._verify = verify
         self.applied: Applied | None = None
         self._on_applied, self._on_failed = on_applied, on_failed
         self._wish: Wish | None = None
@@ -96,7 +110,7 @@ class Forwarding:
                 if untold:
                     self._on_applied()
                 untold = False
-            except (BpfError, EncodeError) as error:
+            except (BpfError, EncodeError, UnprovenError) as error:
                 untold = True
                 self._on_failed(str(error))
                 await asyncio.sleep(_RETRY)
@@ -117,4 +131,6 @@ class Forwarding:
         generation = self.applied.state.generation + 1 if self.applied else 1
         state = forwarder_state(wish.config, tables, wish.next_hops, wish.echo_vips, generation)
         self.forwarder.apply(state)
+        if wrong := self._verify(state):
+            raise UnprovenError(f"packets do not come through the tables as they must: {wrong}")
         return Applied(state, tables)

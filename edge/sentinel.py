@@ -1,4 +1,4 @@
-"""Looks every few milliseconds whether the program is still on its interfaces: the kernel tells nobody when it goes.
+"""Asks every few milliseconds whether this node still forwards: the kernel tells nobody when a program goes.
 
 A thread of its own, because the event loop may be busy for longer than routers should wait. What it finds is told in
 the event loop; and as long as all is well it says so by `beat`, from the thread itself.
@@ -7,25 +7,67 @@ the event loop; and as long as all is well it says so by `beat`, from the thread
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import Protocol
 
+from edge.datapath.blocklist import BlockList
 from edge.datapath.bpf_error import BpfError
+from edge.datapath.model import ForwarderState
+from edge.selfprobe import SelfProbe
 
-INTERVAL = 0.005  # seconds
+INTERVAL = 0.005  # seconds between two beats
+LOOKS_EVERY = 50  # beats between two looks that compare a whole packet
+_DOUBTS = 2  # looks in a row that must find a fault: tables are swapped under way
 
 
-class Watched(Protocol):
-    """What is looked at: the forwarder."""
+class Proof:
+    """A forwarder's self-probe, kept in step with the state and the block list that are in force; for any thread."""
 
-    def lost(self) -> tuple[str, ...]:
-        """The interfaces that the program has been taken off. Raises BpfError."""
+    def __init__(self, probe: SelfProbe, blocked: Callable[[], BlockList | None]) -> None:
+        self._probe, self._blocked = probe, blocked
+        self._lock = threading.Lock()
+        self._state: ForwarderState | None = None
+        self._asked_with: BlockList | None = None
+        self._doubts = 0
+
+    def verify(self, state: ForwarderState) -> str:
+        """After a state was installed: why packets do not become what they must, or "". Tens of milliseconds."""
+        with self._lock:
+            try:
+                self._prepare(state)
+            except BpfError as error:
+                return str(error)
+            self._doubts = 0
+            return self._probe.look()
+
+    def look(self) -> str:
+        """One packet whole; a fault is one when it is found twice in a row."""
+        if not self._lock.acquire(blocking=False):  # a state is being verified: that is a look too
+            return ""
+        try:
+            if self._state is not None and self._blocked() is not self._asked_with:
+                self._prepare(self._state)
+            fault = self._probe.look()
+        except BpfError as error:
+            fault = str(error)
+        finally:
+            self._lock.release()
+        self._doubts = self._doubts + 1 if fault else 0
+        return fault if self._doubts >= _DOUBTS else ""
+
+    def beat(self) -> str:
+        """The least that shows a forwarder at work, in some ten microseconds."""
+        return self._probe.beat()
+
+    def _prepare(self, state: ForwarderState) -> None:
+        blocked = self._blocked()
+        self._probe.prepare(state, blocked)
+        self._state, self._asked_with = state, blocked
 
 
 class Sentinel:
     """`on_change(reason)` is called in the event loop: why packets are not taken any more, or "" once they are."""
 
-    def __init__(self, watched: Watched, on_change: Callable[[str], None], beat: Callable[[], None]) -> None:
-        self._watched, self._on_change, self._beat = watched, on_change, beat
+    def __init__(self, proof: Proof, on_change: Callable[[str], None], beat: Callable[[], None]) -> None:
+        self._proof, self._on_change, self._beat = proof, on_change, beat
         self._loop = asyncio.get_running_loop()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sentinel", daemon=True)
@@ -37,18 +79,15 @@ class Sentinel:
         self._thread.join()
 
     def _run(self) -> None:
-        told = ""
+        told = found = ""
+        turn = 0
         while not self._ended.wait(INTERVAL):
-            reason = self._look()
+            turn += 1
+            if turn % LOOKS_EVERY == 0:
+                found = self._proof.look()
+            reason = self._proof.beat() or found
             if not reason:
                 self._beat()
             if reason != told:
                 told = reason
                 self._loop.call_soon_threadsafe(self._on_change, reason)
-
-    def _look(self) -> str:
-        try:
-            lost = self._watched.lost()
-        except BpfError as error:
-            return str(error)
-        return f"the program was taken off {', '.join(lost)}" if lost else ""

@@ -68,6 +68,20 @@ class FakeForwarder(Forwarder):
     def lost(self) -> tuple[str, ...]:
         return ()
 
+    def foreign(self) -> str:
+        return ""
+
+    @property
+    def settled(self) -> bool:
+        return True
+
+    @property
+    def generation(self) -> int | None:
+        return self.states[-1].generation if self.states else None
+
+    def beat(self, frame: bytes, ifindex: int = 0) -> int:
+        return self.run(frame, ifindex).verdict
+
     def tidy(self) -> None:
         self.tidied += 1
 

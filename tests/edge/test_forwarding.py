@@ -32,7 +32,10 @@ class Bench:
     def __init__(self) -> None:
         self.forwarder = FakeForwarder()
         self.told: list[str] = []
-        self.forwarding = Forwarding(self.forwarder, lambda: self.told.append("applied"), self.told.append)
+        self.wrong = ""  # what the self-probe finds
+        self.forwarding = Forwarding(
+            self.forwarder, lambda: self.told.append("applied"), self.told.append, lambda _: self.wrong
+        )
 
     def owners(self) -> list[set[int]]:
         """Who has slots, one entry for each write."""
@@ -265,5 +268,19 @@ def test_a_refusal_does_not_begin_the_staleness_anew() -> None:
         assert bench.forwarding.behind_since == first
         bench.forwarder.refusals.clear()
         await until(lambda: bench.forwarding.current)
+
+    run(talk)
+
+
+def test_tables_through_which_packets_do_not_come_are_a_failure_until_they_do() -> None:
+    async def talk(bench: Bench) -> None:
+        bench.wrong = "it leaves with other headers than it must"
+        bench.forwarding.want(wish())
+        await until(lambda: len(bench.told) >= 2)
+        assert bench.told[0] == f"packets do not come through the tables as they must: {bench.wrong}"
+        assert (bench.forwarding.applied, bench.forwarding.current) == (None, False)
+        bench.wrong = ""
+        await until(lambda: bench.told[-1] == "applied")
+        assert bench.forwarding.current
 
     run(talk)
