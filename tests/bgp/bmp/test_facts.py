@@ -41,7 +41,7 @@ from tests.bgp.bmp.bytes_of import (
 
 VIP, OTHER, VIP6 = IPv4Network("203.0.113.10/32"), IPv4Network("203.0.113.11/32"), IPv6Network("2001:db8:1::10/128")
 US, EDGE, STRANGER = peer(), peer("10.0.7.1", 65110, "10.255.0.7"), peer("10.0.8.1", 65199, "10.255.0.8")
-TRANSIT = peer("10.0.9.1", 65102, "10.255.0.9")
+TRANSIT, SECOND = peer("10.0.9.1", 65102, "10.255.0.9"), peer("10.0.10.1", 65103, "10.255.0.10")
 
 
 def post(head: bytes) -> bytes:
@@ -108,6 +108,14 @@ OTHERS: list[tuple[str, list[bytes], dict[str, bool]]] = [
     ("with its path made longer", [announce(EDGE, path=(65110, 65110))], {"node 10.255.0.7": False}),
     ("one that leaves", [announce(EDGE, communities=[(65535, 0)])], {"node 10.255.0.7": True}),
     ("another site over transit", [announce(TRANSIT, path=(65102, 65120))], {"AS 65120": False}),
+    (
+        "another site, leaving by one of two ways",
+        [
+            announce(TRANSIT, path=(65102, 65120), communities=[(65535, 0)]),
+            announce(SECOND, path=(65103, 65120)),
+        ],
+        {"AS 65120": True},
+    ),
     ("our own route, back again", [announce(TRANSIT, path=(65102, 65110))], {}),
     ("a path that begins nowhere", [announce(EDGE, path=())], {}),
     ("one that the policy refused", [monitor(EDGE, update(nlri(str(VIP)), attributes()))], {}),
@@ -118,7 +126,7 @@ OTHERS: list[tuple[str, list[bytes], dict[str, bool]]] = [
 
 @pytest.mark.parametrize(("messages", "expected"), [row[1:] for row in OTHERS], ids=[row[0] for row in OTHERS])
 def test_who_else_announces_is_never_counted_too_high(messages: list[bytes], expected: Mapping[str, bool]) -> None:
-    view = view_of(*(peer_up(head) for head in (US, EDGE, STRANGER, TRANSIT)), *messages)
+    view = view_of(*(peer_up(head) for head in (US, EDGE, STRANGER, TRANSIT, SECOND)), *messages)
     assert view.facts().others.get(VIP, {}) == expected
 
 
