@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from bgp.bfd.beats import Beats, BeatsError
-from bgp.bfd.privileges import become, run_first, stay_in_memory
+from bgp.bfd.privileges import become, run_first, run_on_time, stay_in_memory
 from bgp.bfd.server import Server
 from bgp.bfd.sockets import MULTIHOP, SINGLE_HOP, listen
 from bgp.process import ProcessError, account
@@ -44,6 +44,14 @@ def _listeners() -> tuple[list[tuple[socket.socket, bool]], list[str]]:
     return opened, remarks
 
 
+def _hurry(priority: int) -> str:
+    """The best that the kernel grants; what a remark says must not be a surprise later."""
+    if not priority or not (refused := run_on_time()):
+        return ""
+    worse = run_first(priority)
+    return f"{refused}, {worse}" if worse else refused
+
+
 def main() -> int:
     """Entry point."""
     run_dir, user, priority = Path(sys.argv[1]), sys.argv[2] or None, int(sys.argv[3])
@@ -53,7 +61,7 @@ def main() -> int:
         beats = Beats.open(run_dir / "beats")
         listeners, remarks = _listeners()
         server_door = _door(run_dir / "bfd.sock")
-        remarks += [run_first(priority), stay_in_memory()]
+        remarks += [_hurry(priority), stay_in_memory()]
         become(runner)
         server = Server(listeners, server_door, beats, tuple(remark for remark in remarks if remark))
     except (OSError, BeatsError, ProcessError) as error:

@@ -2,7 +2,7 @@
 
 One process of ours speaks to BIRD and to a second process of ours, over IPv4 and IPv6, while M processes per core
 burn it. Every session that leaves Up is counted at each end, with its reason; what comes out is JSON. BIRD is given
-SCHED_FIFO too, as a router would not share the burning machine: without it, its own packets come late.
+SCHED_DEADLINE too, as a router would not share the burning machine: without it, its own packets come late.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from typing import Any
 
 from bgp.bfd.config import BfdConfig, BfdPeer
 from bgp.bfd.gate import Source
+from bgp.bfd.privileges import run_on_time
 from tests.bgp.bfd.node import Node, node, peer4, peer6
 from tests.bgp.routers.bird import Bird
 from tests.bgp.routers.net import Star, run_in, star
@@ -59,9 +60,9 @@ def burning(count: int) -> Iterator[None]:
 
 
 def run_first(pid: int, priority: int) -> None:
-    """SCHED_FIFO for every thread of a process; BIRD's BFD has one of its own."""
-    if priority:
-        for task in Path(f"/proc/{pid}/task").iterdir():
+    """What our process takes, for every thread of another; BIRD's BFD has one of its own."""
+    for task in Path(f"/proc/{pid}/task").iterdir() if priority else ():
+        if run_on_time(int(task.name)):
             os.sched_setscheduler(int(task.name), os.SCHED_FIFO, os.sched_param(priority))
 
 
@@ -101,7 +102,7 @@ def endure(seconds: float, load: int, interval: float, gate: tuple[Source, ...],
         with burning(load * (os.cpu_count() or 1)):
             time.sleep(seconds)
             found = [_found(one, mark) for one, mark in zip(nodes, marks, strict=True)]
-        theirs = len(re.findall(r"changed from Up to Down", bird.log[log:]))
+        theirs = len(re.findall(r"state from Up to Down", bird.log[log:]))
         measured = {"seconds": round(time.monotonic() - began, 1), "load": load, "interval": interval}
         measured.update({name: int(os.environ.get(f"FAIRHOP_{name.upper()}", "0")) for name in ("nice", "first")})
         limits = {source.name: source.limit for source in gate}
@@ -149,7 +150,7 @@ def main() -> int:
     parser.add_argument("--interval", type=float, default=0.01, help="seconds; the multiplier is 3")
     parser.add_argument("--beat", type=float, default=0.025, help="the gate's interval in seconds")
     parser.add_argument("--misses", type=int, default=4)
-    parser.add_argument("--priority", type=int, default=10, help="of SCHED_FIFO; 0 for none")
+    parser.add_argument("--priority", type=int, default=10, help="0 for no real-time scheduling")
     parser.add_argument("--nice", type=int, default=0, help="of the daemons that beat")
     parser.add_argument("--first", type=int, default=0, help="their priority of SCHED_FIFO; 0 for none")
     parser.add_argument("--out", type=Path)
