@@ -1,15 +1,16 @@
 """Whether results still come: which checks are stale, and when the next one would be (no I/O).
 
 A checker that is dead, hung or lies by silence must not keep a VIP announced. Two rules, each by itself enough: no
-heartbeat for `SILENCE` makes every check stale, and a result overdue by `GRACE` makes that check stale. Both end with
-the next result. Times are monotonic seconds.
+heartbeat for `SILENCE` makes every check stale, and a result that is overdue makes that check stale: 3 s after the last
+one, but overdue by 1 s at least and 2 s at most. Both end with the next result. Times are monotonic seconds.
 """
 
 import math
 from dataclasses import dataclass, field
 
 SILENCE = 2.0
-GRACE = 1.0
+DEAD_MAN = 3.0
+GRACE = (1.0, 2.0)
 START = 2.5
 """Seconds from the start of a checker within which its first results must be there."""
 
@@ -32,7 +33,7 @@ class Freshness:
 
     def expect(self, number: int, interval: float, jitter: float, timeout: float, now: float) -> None:
         """Expect results of a check, every `interval` seconds."""
-        self._due[number] = _Due(interval * (1 + jitter) + timeout + GRACE, START + timeout, now + START + timeout)
+        self._due[number] = _Due(patience(interval, jitter, timeout), START + timeout, now + START + timeout)
 
     def forget(self, number: int) -> None:
         """Expect none any more."""
@@ -75,3 +76,10 @@ class Freshness:
         if self._due and self._heard_at + SILENCE > now:
             moments.append(self._heard_at + SILENCE)
         return min(moments, default=None)
+
+
+def patience(interval: float, jitter: float, timeout: float) -> float:
+    """Seconds from one result to when the next one is missed."""
+    expected = interval * (1 + jitter) + timeout
+    least, most = GRACE
+    return expected + min(max(DEAD_MAN - expected, least), most)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.checks.freshness import GRACE, SILENCE, START, Freshness
+from edge.checks.freshness import SILENCE, START, Freshness, patience
 from edge.checks.keeper import SILENCE_LIMIT, STABLE_AFTER, TABLE, Action, Event, Keeper, Phase
 from edge.checks.target import (
     LINE_MAX,
@@ -112,15 +112,21 @@ def test_results_that_stay_away_make_a_check_stale_within_three_seconds_and_a_re
     found = fresh()
     found.beat(10.0)
     found.result(1, 10.0)
-    patience = 0.5 * 1.1 + 0.25 + GRACE
+    until = 10.0 + patience(0.5, 0.1, 0.25)
     for now in (10.5, 11.0, 11.5):
         found.beat(now)
         assert found.stale(now) == frozenset()
-    assert found.next_deadline(11.5) == 10.0 + patience
-    assert patience < 3
-    assert found.stale(10.0 + patience) == {1}
-    found.result(1, 12.0)
-    assert found.stale(12.0) == frozenset()
+    found.beat(until - 0.1)
+    assert found.next_deadline(until - 0.1) == until
+    assert found.stale(until - 0.01) == frozenset()
+    assert found.stale(until) == {1}
+    found.result(1, 13.0)
+    assert found.stale(13.0) == frozenset()
+
+
+@pytest.mark.parametrize(("interval", "seconds"), [(0.1, 2.36), (0.5, 2.8), (1.0, 3.0), (1.6, 3.01), (60.0, 67.25)])
+def test_a_missed_result_is_missed_after_three_seconds_or_one_after_it_was_due(interval: float, seconds: float) -> None:
+    assert patience(interval, 0.1, 0.25) == pytest.approx(seconds)
 
 
 def test_silence_makes_every_check_stale_also_those_with_long_intervals() -> None:
