@@ -54,9 +54,10 @@ class Edge:
 
     def await_serving(self, within: float = _SERVES_WITHIN) -> None:
         """Until the daemon says SERVING. Raises `LabError` with its state or its last words."""
-        eventually(
-            lambda: self.verdict() == "SERVING", within, f"{self.node.name} does not serve: {self.verdict()}", 0.05
-        )
+        try:
+            eventually(lambda: self.verdict() == "SERVING", within, f"{self.node.name} serves", 0.05)
+        except LabError as error:
+            raise LabError(f"{error}: {self.verdict()}") from None
 
     def verdict(self) -> str:
         """What status says in one line, or why it says nothing."""
