@@ -21,10 +21,10 @@ _CAP_LAST: Final = 63
 
 
 def run_on_time(thread: int = 0) -> str:
-    """Take SCHED_DEADLINE for this thread, or another: RUNTIME of every PERIOD, before all of SCHED_FIFO (sched(7)); why not, or an empty text.
+    """Take SCHED_DEADLINE: RUNTIME of every PERIOD, before all of SCHED_FIFO (sched(7)), for this thread or another.
 
-    SCHED_FIFO is not enough where another real-time process hogs a processor: the kernel then gives 50 ms of a second
-    to all others (the fair server), and 50 ms are more than a detection time.
+    Returns why not, or an empty text. SCHED_FIFO is not enough where another real-time process hogs a processor: the
+    kernel then gives 50 ms of a second to all others (the fair server), which is longer than a detection time.
     """
     number = _SETATTR.get(os.uname().machine)
     if number is None:
