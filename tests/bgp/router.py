@@ -57,6 +57,13 @@ class Router:
         if self._server is not None:
             await self._server.wait_closed()
 
+    def deaf(self, yes: bool) -> None:
+        """Stop reading, or go on: our window closes once the buffers are full."""
+        assert self._writer is not None
+        transport = self._writer.transport
+        assert isinstance(transport, asyncio.Transport)
+        (transport.pause_reading if yes else transport.resume_reading)()
+
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         try:

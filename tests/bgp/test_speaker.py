@@ -134,6 +134,29 @@ def test_quick_changes_of_mind_end_where_the_last_one_was(run_dir: Path, vip: Pr
     play(bench, story)
 
 
+def test_many_vips_that_change_their_minds_together_share_commands_and_end_right(run_dir: Path) -> None:
+    bench = Bench(run_dir)
+    dice = random.Random(11)
+    many: list[Prefix] = [IPv4Network(f"203.0.113.{n}/32") for n in range(100, 120)]
+    many += [IPv6Network(f"2001:db8:1::{n}/128") for n in range(100, 120)]
+
+    async def story(speaker: Speaker) -> None:
+        for _ in range(10):
+            for _ in range(dice.randint(2, 5)):
+                said = dice.choice([None, (), (GRACEFUL_SHUTDOWN,), ("65110:7",)])
+                some = dice.sample(many, dice.choice([10, 30, 40]))
+                speaker.declare({p: None if said is None else Route(p, communities=said) for p in some})
+                await asyncio.sleep(dice.choice([0, 0.0005, 0.003, 0.02]))
+            last = {p: dice.choice([(), (GRACEFUL_SHUTDOWN,)]) for p in dice.sample(many, 20)}
+            speaker.declare({p: Route(p, communities=said) for p, said in last.items()})
+            assert await speaker.applied(5)
+            await bench.until(lambda want=last: bench.tables() == [want, want], 2)  # type: ignore[misc]
+            await asyncio.sleep(0.05)
+            assert bench.tables() == [last, last]
+
+    play(bench, story)
+
+
 @pytest.mark.parametrize("vip", [VIP, VIP6])
 def test_a_router_that_returns_is_not_told_what_was_withdrawn_meanwhile(run_dir: Path, vip: Prefix) -> None:
     bench = Bench(run_dir)
@@ -150,6 +173,25 @@ def test_a_router_that_returns_is_not_told_what_was_withdrawn_meanwhile(run_dir:
         await bench.until(lambda: OTHER in away.table, 10)
         await asyncio.sleep(0.3)
         assert bench.tables() == [{OTHER: ()}, {OTHER: ()}]
+
+    play(bench, story)
+
+
+def test_a_router_that_reads_nothing_keeps_no_other_from_being_told(run_dir: Path) -> None:
+    bench = Bench(run_dir)
+
+    async def story(speaker: Speaker) -> None:
+        deaf, other = bench.routers
+        speaker.declare({VIP: Route(VIP)})
+        await bench.until(lambda: VIP in deaf.table and VIP in other.table, 3)
+        deaf.deaf(True)
+        for n in range(20):
+            speaker.declare({VIP: None if n % 2 == 0 else Route(VIP), OTHER: Route(OTHER, med=n)})
+            assert await speaker.applied(2)
+            await bench.until(lambda n=n: other.table.get(OTHER) == Learned(n, ()), 2)  # type: ignore[misc]
+        assert VIP in deaf.table and OTHER not in deaf.table, "it read: this test tests nothing"
+        deaf.deaf(False)
+        await bench.until(lambda: deaf.table == other.table, 15)
 
     play(bench, story)
 
