@@ -22,6 +22,7 @@ PATIENCE = 2.0  # seconds to wait for the first next hops before the first table
 STALE = 3.0  # seconds after which a change that the forwarder has not taken is a fault
 LINGER = 1.0  # seconds a stopping node goes on forwarding after its withdrawal
 _LEFT = {Reason.DRAINED, Reason.STOPPING}
+_NOT_YET = {Reason.STARTING, Reason.SETTLING}
 
 
 class Crank:
@@ -57,7 +58,9 @@ class Crank:
             told = {prefix for prefix, decision in decisions.items() if decision.stance is not Stance.WITHDRAWN}
             echo = frozenset(vip for vip in node.config.vips if network_of(vip) in told)
             self._forwarding.want(Wish(node.config, node.selections(), self._next_hops, echo))
-        if node.ready or node.intent.node or node.fault:
+        # Until there is something to say nothing is said: to routers that keep the routes of an ExaBGP before this one
+        # (graceful restart), "all withdrawn" would be the end of them.
+        if node.intent.node or node.fault or any(d.reason not in _NOT_YET for d in decisions.values()):
             announcer = node.config.announcer
             self._announce({prefix: route_for(announcer, prefix, d.stance) for prefix, d in decisions.items()})
             self._notifier.say("READY=1")

@@ -13,8 +13,8 @@ from edge.datapath.bpf_error import BpfError
 from edge.datapath.model import ForwarderState
 from edge.selfprobe import SelfProbe
 
-INTERVAL = 0.005  # seconds between two beats
-LOOKS_EVERY = 50  # beats between two looks that compare a whole packet
+INTERVAL = 0.003  # seconds between two beats
+LOOKS_EVERY = 80  # beats between two looks that compare a whole packet
 _DOUBTS = 2  # looks in a row that must find a fault: tables are swapped under way
 
 
