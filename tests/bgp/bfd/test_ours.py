@@ -124,3 +124,15 @@ def test_the_door_takes_no_nonsense_and_no_strangers(net: Star) -> None:
         far.up("p")
         stays(lambda: far.session("p")["state"] == "up", 0.3, "nonsense moved a session")
         near.up("p")
+
+
+def test_a_port_that_is_taken_is_told_and_tried_again(net: Star) -> None:
+    first, _ = leaves(net)
+    peer = BfdPeer("p", ip_address("10.78.0.1"), ip_address("10.78.0.0"))
+    with node(first.netns, BfdConfig((peer,), GATE)) as holder:
+        eventually(lambda: holder.session("p")["state"] == "down", 10, "the first one did not start")
+        with node(first.netns, BfdConfig((peer,), GATE)) as late:
+            told = "UDP port 3784 of IPv4 cannot be had: Address already in use"
+            eventually(lambda: [e for e in late.events if told in str(e.get("reason"))], 10, lambda: f"{late.events}")
+            holder.stop()
+            eventually(lambda: late.session("p")["state"] == "down", 15, "it was not tried again")
