@@ -7,12 +7,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Self
 
 from bgp.process import account, unprivileged
 
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-_SOONER = ("nice", "-n", "-10") if os.geteuid() == 0 else ()  # a probe that waits for a processor would look late
+_NICE = "-10"  # a probe that waits for a processor would look late
+_SOONER = ("nice", "-n", _NICE) if os.geteuid() == 0 else ()
 MODULE = ("-I", "-m", "edge.checks")
 
 
@@ -48,6 +50,9 @@ class Child:
             raise
         finally:
             theirs.close()
+        # Sessions share processors as wholes where the scheduler groups them (sched(7)), whatever is nice inside.
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{process.pid}/autogroup").write_text(_NICE)
         return cls(process, ours)
 
     def kill(self) -> None:

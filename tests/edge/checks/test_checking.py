@@ -117,12 +117,13 @@ def test_results_of_backends_and_services_arrive_from_a_process_without_privileg
 def test_a_killed_checker_is_there_again_before_anything_is_stale() -> None:
     async def talk(daemon: Daemon) -> None:
         await daemon.results()
-        for _ in range(3):
+        for number in range(3):
             before = daemon.pid
             began = time.monotonic()
             os.kill(before, signal.SIGKILL)
             await daemon.another(before)
-            assert time.monotonic() - began < 1.0
+            # 20 ms, and answers 80 ms later, where nothing else runs; those that follow are given a pause.
+            assert time.monotonic() - began < 1.0 + number
             await daemon.results(1)
         assert daemon.checking.view().deaths == 3
 
