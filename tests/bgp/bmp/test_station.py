@@ -50,11 +50,11 @@ async def until(what: Callable[[], object], problem: str) -> None:
         await asyncio.sleep(0.02)
 
 
-async def connect(settings: ReadBackConfig, source: str = "127.0.0.1") -> asyncio.StreamWriter:
+async def connect(settings: ReadBackConfig) -> asyncio.StreamWriter:
     end = time.monotonic() + PATIENCE
     while True:
         try:
-            _, writer = await asyncio.open_connection(str(HOME), settings.port, local_addr=(source, 0))
+            _, writer = await asyncio.open_connection(str(HOME), settings.port)
             return writer
         except ConnectionError:
             assert time.monotonic() < end, "the station does not listen"
@@ -103,10 +103,12 @@ def test_a_stranger_is_hung_up_on_and_babble_ends_only_its_own_session(tmp_path:
     settings = config()
 
     async def tell(station: Station, _: list[Event]) -> None:
-        stranger = await connect(settings, "127.0.0.9")
+        (await connect(settings)).close()  # it listens
+        reader, stranger = await asyncio.open_connection(str(HOME), settings.port, local_addr=("127.0.0.9", 0))
         with contextlib.suppress(ConnectionError):
             stranger.write(peer_up(US) + announce_vip(US))
-            await asyncio.wait_for(stranger.wait_closed(), PATIENCE)
+            assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+        stranger.close()
         pid = station.pid
         for babble in (b"GET / HTTP/1.1\r\n\r\n", struct.pack("!BIB", 3, 1 << 31, 0), peer_up(US)[:-1] + b"\0" * 90):
             writer = await connect(settings)
@@ -148,7 +150,8 @@ def test_a_killed_and_a_stopped_station_are_started_anew(tmp_path: Path, monkeyp
             assert pid is not None
             writer = await connect(settings)
             os.kill(pid, number)
-            await until(lambda before=pid: station.pid not in (None, before), "not started anew")
+            gone = (None, pid)
+            await until(lambda gone=gone: station.pid not in gone, "not started anew")  # type: ignore[misc]
             with pytest.raises(ProcessLookupError):
                 os.kill(pid, 0)
             writer.close()
@@ -197,9 +200,10 @@ def test_the_station_ends_with_its_daemon(tmp_path: Path) -> None:
         await until(lambda: station.pid, "no station")
         process = station._process
         assert process is not None and process.stdin is not None
-        await connect(station.config)
+        writer = await connect(station.config)
         process.stdin.close()
         assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
+        writer.close()
 
     story(tmp_path, config(), tell)
 
@@ -233,7 +237,8 @@ def test_a_looking_glass_is_asked_within_its_limits(tmp_path: Path, script: str,
     program = tmp_path / "glass"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(stat.S_IRWXU)
-    settings = replace(config(), listen=None, command=(str(program),), interval=0.3, limit=0.5)
+    settings = replace(config(), listen=None, command=(str(program),), interval=0.3)
+    settings = replace(settings, limit=0.5 if script.startswith("sleep") else 10.0)
 
     async def tell(station: Station, _: list[Event]) -> None:
         if reason:
