@@ -78,6 +78,12 @@ class Scene:
         """Every prefix that BGP has brought in: into the kernel, for GoBGP into its table."""
         return self.router.table() if isinstance(self.router, Gobgp) else set(self.router.learned())
 
+    def carries(self, edge: str, prefix: str) -> bool:
+        """Whether the router's table has a path of this edge's to the prefix, chosen or not, whatever its next hop."""
+        if isinstance(self.router, Bird):
+            return f"[{edge} " in self.router.birdc(f"show route for {prefix}", check=False)
+        return str(self.leaf(edge).address) in self.router.accepted(prefix)
+
     def becomes(self, prefix: str, *edges: str, within: float = 8.0) -> None:
         """Wait until exactly these edges carry the prefix."""
         wanted = {self.hop(edge, prefix) for edge in edges}

@@ -42,6 +42,8 @@ def refused(scene: Scene) -> None:
         return not held and not scene.wrong()
 
     stays(quiet, SETTLE, f"{scene.wrong()}, {scene.prefixes()}")
+    assert scene.carries("e1", SHARED), "else the next line shows nothing"
+    assert [prefix for prefix in (*scene.prefixes(), OF_E2) if scene.carries("e2", prefix)] == []
 
 
 def proves_itself(scene: Scene) -> None:
@@ -142,13 +144,6 @@ def communities(scene: Scene, prefix: str) -> set[str]:
     }
     pairs = [word.strip("()").replace(",", ":") for words in found.values() for word in words]
     return {names.get(pair, pair) for pair in pairs}
-
-
-def test_r6_an_edge_is_told_nothing(scene: Scene) -> None:
-    scene.hostile.announce(SHARED, OF_E2, SHARED6)
-    scene.becomes(OF_E2, "e2")
-    stays(lambda: not scene.wrong(), SETTLE, str(scene.wrong()))
-    assert (scene.honest.told(), scene.hostile.told()) == (0, 0)
 
 
 def test_r8_a_route_that_came_from_elsewhere_is_refused(scene: Scene) -> None:
@@ -256,7 +251,7 @@ def test_r2_frr_bears_an_edge_that_announces_the_world() -> None:
         scene.becomes(OF_E2, "e2")
         grown = resident(scene) - before
         print("R2 frr: grown by", grown, "kB")
-        assert grown < 4096, "what is refused is kept"
+        assert grown < 2048, "what is refused is kept"  # which takes 4,700 kB
         assert not scene.hostile.closed.is_set()
 
 

@@ -133,6 +133,16 @@ def test_r12_with_bfd_and_by_choice_it_does(make: str) -> None:
         stays(lambda: scene.hop("e2") in scene.hops(OF_E2), 1.5, "the route did not wait for the restart")
 
 
+@pytest.mark.parametrize("make", MAKES)
+def test_r6_an_edge_is_told_nothing(make: str) -> None:
+    """Not even of what may leave the network: NO_EXPORT is not what holds it back."""
+    with playing(make, Options(site_scope=False)) as scene:
+        scene.hostile.announce(SHARED, OF_E2, SHARED6)
+        scene.becomes(OF_E2, "e2")
+        stays(lambda: not scene.wrong(), 1.5, str(scene.wrong()))
+        assert (scene.honest.told(), scene.hostile.told()) == (0, 0)
+
+
 @pytest.mark.parametrize("make", KERNEL)
 def test_r7_with_every_edge_gone_the_aggregate_stays(make: str) -> None:
     six = "2001:db8:1::/48"
