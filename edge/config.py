@@ -181,6 +181,10 @@ def changes(old: Config, new: Config, name: str) -> list[str]:
     """
     changed = [key for key in Config.model_fields if getattr(old, key) != getattr(new, key)]
     fixed = [key for key in changed if key in {"node", "hashing", "forwarder"}]
+    ours, theirs = old.announcer, new.announcer
+    fixed += [
+        f"announcer.{k}" for k in ("asn", "router_id", "user", "run_dir") if getattr(ours, k) != getattr(theirs, k)
+    ]
     if fixed:
         message = f"cannot change while the daemon runs: {', '.join(fixed)}; restart it, packets go on being forwarded"
         raise ConfigError([Problem(name, 1, 1, message)])

@@ -15,13 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from bgp import report
-from bgp.bfd.config import BfdConfigError
 from bgp.bmp.readback import ReadBack
-from bgp.process import ProcessError
 from bgp.speaker import Speaker
-from bgp.speaker_config import SpeakerConfigError
 from bgp.supervisor import Phase
-from edge import config as configuration
 from edge.ask import RefusedError
 from edge.attributes import speaker_config
 from edge.block_file import read_block_list
@@ -44,9 +40,9 @@ from edge.intent_store import IntentStore
 from edge.local_health import LocalHealth
 from edge.native import maglev as native
 from edge.node import Node
+from edge.reloading import Announcer, Reloader
 from edge.selfprobe import SelfProbe
 from edge.sentinel import Proof, Sentinel
-from edge.strictyaml import ConfigError, Problem
 from edge.verbs import Verbs
 
 _TURN = 0.25  # seconds between turns of the crank when nothing happens; at most a quarter of a lease
@@ -84,8 +80,7 @@ class Daemon:
         self._blocking: Blocking
         self._crank: Crank
         self._applying: asyncio.Task[None]
-        self._reloading = asyncio.Lock()
-        self._reloads: set[asyncio.Task[None]] = set()
+        self._reloader: Reloader
         self._wake = asyncio.Event()
         self._retry_at = 0.0
         self._leave = asyncio.Event()
@@ -124,6 +119,10 @@ class Daemon:
             stack.push_async_callback(self._stop_forwarding)
             sentinel = Sentinel(proof, self._not_forwarding, self._companions.forwarder_beat)
             stack.callback(sentinel.stop)
+            announcer = Announcer(self.speaker, self._companions, self._crank)
+            self._reloader = Reloader(
+                self.places.config, self.node, self.events, self._blocking, announcer, self._follow
+            )
             for service in self._local.health:
                 self.node.set_service_fault(service, "its local checks have no first result yet")
             self._follow(config)
@@ -178,37 +177,7 @@ class Daemon:
 
         Raises ConfigError, OSError or UnicodeDecodeError, and then nothing has changed.
         """
-        async with self._reloading:
-            return await self._reload()
-
-    async def _reload(self) -> str:
-        name = str(self.places.config)
-        try:
-            config = configuration.load(self.places.config.read_text(), name)
-            changed = configuration.changes(self.node.config, config, name)
-            blocked = await asyncio.to_thread(read_block_list, config, name)
-            await self._tell_announcer(config, name)
-        except (ConfigError, OSError, UnicodeDecodeError) as error:
-            self.events.record("config", "loaded", "loaded", f"a reload was refused: {error}")
-            raise
-        if blocked != self._blocking.wanted:
-            changed.append("the block list")
-            self._blocking.want(blocked)
-        self.node.reload(config, time.monotonic())
-        self._follow(config)
-        self.events.record("config", "loaded", "loaded", f"reloaded, changed: {', '.join(changed) or 'nothing'}")
-        return ", ".join(changed)
-
-    async def _tell_announcer(self, config: Config, name: str) -> None:
-        """Have ExaBGP and its companions follow a new configuration. Raises ConfigError; then nothing has changed."""
-        try:
-            announcer, plan = speaker_config(config), self._companions.plan(config)
-            if announcer != self.speaker.config:
-                self.speaker.reconfigure(announcer)
-                self._crank.redeclare()
-            await self._companions.follow(plan, Path(config.announcer.run_dir))
-        except (SpeakerConfigError, BfdConfigError, ProcessError) as error:
-            raise ConfigError([Problem(name, 1, 1, str(error))]) from None
+        return await self._reloader.reload()
 
     async def _work(self) -> None:
         pulse = Pulse(self._beat, _HUNG)
@@ -303,7 +272,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop)
-        loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
+        loop.add_signal_handler(signal.SIGHUP, self._reloader.unasked)
         loop.add_signal_handler(signal.SIGUSR2, self._asked_to_hand_over)
 
     def _asked_to_stop(self) -> None:
@@ -312,16 +281,6 @@ class Daemon:
             self._leave.set()
         self.node.stop(time.monotonic())
         self._wake.set()
-
-    def _asked_to_reload(self) -> None:
-        task = asyncio.create_task(self._reload_unasked(), name="reload")
-        self._reloads.add(task)  # the loop itself keeps no task alive
-        task.add_done_callback(self._reloads.discard)
-
-    async def _reload_unasked(self) -> None:
-        # A refusal is logged, and the configuration that runs goes on running.
-        with contextlib.suppress(ConfigError, OSError, UnicodeDecodeError):
-            await self.reload()
 
     def _asked_to_hand_over(self) -> None:
         """Leave the forwarder and ExaBGP as they are for the daemon that is started next, within the lease."""

@@ -113,6 +113,9 @@ class FakeSpeaker(Speaker):
     async def stop(self, withdraw: bool = True) -> None:
         self.stopped.append(withdraw)
 
+    def reconfigure(self, config: SpeakerConfig) -> None:
+        self.config = config
+
     def declare(self, desired: Mapping[Prefix, Route | None]) -> None:
         self.said.append(dict(desired))
         super().declare(desired)

@@ -338,6 +338,21 @@ def test_hup_reads_the_file_again_and_follows_it(run: Run) -> None:
     run(talk)
 
 
+def test_a_reload_may_change_the_vips(run: Run) -> None:
+    other = IPv4Network("203.0.113.99/32")
+
+    async def talk(world: World) -> None:
+        await world.serving()
+        world.places.config.write_text(world.places.config.read_text().replace("203.0.113.10", "203.0.113.99"))
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: world.speaker.said[-1].get(other) is not None)
+        assert world.speaker.said[-1].get(VIP) is None
+        assert world.speaker.config.prefixes == (other,)
+        await until(lambda: [str(service.vip) for service in world.forwarder.states[-1].services] == ["203.0.113.99"])
+
+    run(talk)
+
+
 LISTED = "protection: {block_list: {file: blocked.txt}}\n"
 
 
@@ -369,7 +384,9 @@ def test_the_block_list_is_installed_and_a_reload_reads_it_again(run: Run, tmp_p
     run(talk, lambda text: text + LISTED)
 
 
-@pytest.mark.parametrize(("old", "new"), [("seed: 7", "seed: 8"), ("encap: gre", "encap: grr")])
+@pytest.mark.parametrize(
+    ("old", "new"), [("seed: 7", "seed: 8"), ("encap: gre", "encap: grr"), ("asn: 65110", "asn: 65111")]
+)
 def test_a_reload_of_what_cannot_be_followed_is_told_and_changes_nothing(run: Run, old: str, new: str) -> None:
     async def talk(world: World) -> None:
         await world.serving()
