@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgp.relay_core import ACK_LIMIT, RelayCore
-from bgp.route import GRACEFUL_SHUTDOWN, Prefix, Route
+from bgp.route import GRACEFUL_SHUTDOWN, Attributes, Prefix, Route
 from bgp.wire import Declare, State, WireError, decode_state, encode_declare
 from tests.bgp.exabgp_model import ExaBGP, Peer
 
@@ -56,7 +56,15 @@ class Bench:
         return [peer.table for peer in self.exabgp.peers if peer.up]
 
 
+HOPS4 = tuple((IPv4Address(f"10.0.{n}.0"), IPv4Address(f"10.0.{n}.1")) for n in (5, 6))
+MIXED = ("65110:8",)
+"""Said of a prefix: the second peer is told something else."""
+
+
 def route(prefix: Prefix, communities: tuple[str, ...] = ()) -> Route:
+    if communities == MIXED:
+        other = ((HOPS[1][0], Attributes(communities=("65110:9",))),)
+        return Route(prefix, HOPS if prefix.version == 6 else HOPS4, communities=communities, overrides=other)
     return Route(prefix, HOPS if prefix.version == 6 else "self", communities=communities)
 
 
@@ -355,7 +363,7 @@ def test_a_withdrawal_replaces_the_announcement_that_waits_for_a_session() -> No
     assert waiting and not any(waiting)
 
 
-SAYINGS = st.sampled_from([None, (), (GRACEFUL_SHUTDOWN,), ("65110:7",)])
+SAYINGS = st.sampled_from([None, (), (GRACEFUL_SHUTDOWN,), ("65110:7",), MIXED])
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("declare"), st.tuples(SAYINGS, SAYINGS, SAYINGS)),
@@ -378,7 +386,8 @@ def say(bench: Bench, sayings: tuple[tuple[str, ...] | None, ...]) -> dict[Prefi
 
 def attributes(route: Route, peer: str) -> str:
     hop = "self" if route.next_hop == "self" else str(dict(route.next_hop)[IPv4Address(peer)])
-    return f"next-hop {hop}" + (f" community [ {route.communities[0]} ]" if route.communities else "")
+    said = route.told(IPv4Address(peer)).communities
+    return f"next-hop {hop}" + (f" community [ {said[0]} ]" if said else "")
 
 
 @settings(max_examples=500, deadline=None)
