@@ -21,7 +21,7 @@ CORES_BY_PACKAGE = {
     "edge": "announce attributes capture companion_config config config_addresses config_announcer config_check_rules "
     "config_checks config_findings config_limits config_peers config_protection config_read_back config_rules "
     "config_safety damping decode health intent local_health log_limit maglev node offline plan quiet "
-    "router_kit scalars standing status status_bgp status_health strictyaml velocity why",
+    "router_kit scalars self_packets standing status status_bgp status_health strictyaml velocity why",
     "edge/backend": "config",
     "edge/checks": "freshness keeper plan schedule target tunnel_packets",
     "edge/datapath": "abi addresses blocklist checks decap_oracle encode encode_backend encode_tables hashing headers "

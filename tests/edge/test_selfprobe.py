@@ -16,7 +16,8 @@ from edge.datapath.model import ForwarderState, NextHop, Rate
 from edge.datapath.pinned import Attachment
 from edge.datapath.tables import write_directory
 from edge.plan import PoolView, Tables, forwarder_state, select
-from edge.selfprobe import Questions, SelfProbe, judge
+from edge.self_packets import Questions, judge
+from edge.selfprobe import SelfProbe
 from tests.datapath import kernel
 from tests.datapath.rig import need_programs
 from tests.edge.fakes import FakeForwarder
