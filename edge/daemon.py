@@ -179,6 +179,10 @@ class Daemon:
         """
         return await self._reloader.reload()
 
+    async def roll_back(self) -> str:
+        """Follow the configuration from before the last reload. Raises LookupError, and what `reload` raises."""
+        return await self._reloader.roll_back()
+
     async def _work(self) -> None:
         pulse = Pulse(self._beat, _HUNG)
         beating = asyncio.create_task(_every(_PULSE, pulse.tick), name="pulse")

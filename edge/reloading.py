@@ -57,6 +57,7 @@ class Reloader:
     ) -> None:
         self._path, self._node, self._events = path, node, events
         self._blocking, self._announcer, self._follow = blocking, announcer, follow
+        self._before: Config | None = None  # what ran before the last change
         self._one_by_one = asyncio.Lock()
         self._unasked: set[asyncio.Task[None]] = set()
 
@@ -67,6 +68,16 @@ class Reloader:
         """
         async with self._one_by_one:
             return await self._reload()
+
+    async def roll_back(self) -> str:
+        """Follow the configuration that ran before the last reload; names what changed. The file stays as it is.
+
+        Raises LookupError when there is none, and what `reload` raises.
+        """
+        async with self._one_by_one:
+            if self._before is None:
+                raise LookupError("no reload has changed anything since the daemon started")
+            return await self._take(self._before, "rolled back")
 
     def unasked(self) -> None:
         """A reload that nobody waits for: its outcome is logged."""
@@ -80,19 +91,30 @@ class Reloader:
             await self.reload()
 
     async def _reload(self) -> str:
-        name = str(self._path)
         try:
-            config = configuration.load(self._path.read_text(), name)
-            changed = configuration.changes(self._node.config, config, name)
+            config = configuration.load(self._path.read_text(), str(self._path))
+        except (ConfigError, OSError, UnicodeDecodeError) as error:
+            self._refused(error)
+            raise
+        return await self._take(config, "reloaded")
+
+    async def _take(self, config: Config, how: str) -> str:
+        name, running = str(self._path), self._node.config
+        try:
+            changed = configuration.changes(running, config, name)
             blocked = await asyncio.to_thread(read_block_list, config, name)
             await self._announcer.follow(config, name)
         except (ConfigError, OSError, UnicodeDecodeError) as error:
-            self._events.record("config", "loaded", "loaded", f"a reload was refused: {error}")
+            self._refused(error)
             raise
         if blocked != self._blocking.wanted:
             changed.append("the block list")
             self._blocking.want(blocked)
+        self._before = running if config != running else self._before
         self._node.reload(config, time.monotonic())
         self._follow(config)
-        self._events.record("config", "loaded", "loaded", f"reloaded, changed: {', '.join(changed) or 'nothing'}")
+        self._events.record("config", "loaded", "loaded", f"{how}, changed: {', '.join(changed) or 'nothing'}")
         return ", ".join(changed)
+
+    def _refused(self, error: Exception) -> None:
+        self._events.record("config", "loaded", "loaded", f"a reload was refused: {error}")

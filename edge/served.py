@@ -52,3 +52,6 @@ class Served(Protocol):
 
     async def reload(self) -> str:
         """Read the configuration file again; names what changed. Raises ConfigError or OSError."""
+
+    async def roll_back(self) -> str:
+        """Follow the configuration from before the last reload. Raises LookupError, and what `reload` raises."""

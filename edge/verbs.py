@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Verbs:
             "status": self._status,
             "why": self._why,
             "reload": self._reload,
+            "rollback": self._roll_back,
             **self.orders.table(),
             **self.showing.table(),
         }
@@ -93,8 +94,18 @@ class Verbs:
         )
 
     async def _reload(self, _: Mapping[str, Any], __: int) -> Answer:
+        return await self._follow(self._daemon.reload)
+
+    async def _roll_back(self, _: Mapping[str, Any], uid: int) -> Answer:
+        self._daemon.events.record("config", "loaded", "loaded", f"rollback asked by uid {uid}")
         try:
-            return {"file": str(self._config), "changes": await self._daemon.reload()}
+            return await self._follow(self._daemon.roll_back)
+        except LookupError as error:
+            raise RefusedError(str(error), 1) from None
+
+    async def _follow(self, change: Callable[[], Awaitable[str]]) -> Answer:
+        try:
+            return {"file": str(self._config), "changes": await change()}
         except ConfigError as error:
             raise RefusedError(f"the file has errors, the old configuration goes on:\n{error}", CONFIG) from None
         except (OSError, UnicodeDecodeError) as error:

@@ -26,6 +26,7 @@ _VERBS = {
     "blackhole": _Verb("edge.cli.drain:blackhole", "Ask the routers to drop all packets to one VIP."),
     "unblackhole": _Verb("edge.cli.drain:unblackhole", "Announce a blackholed VIP as before."),
     "reload": _Verb("edge.cli.reload:reload", "Read the configuration file again; a bad one changes nothing."),
+    "rollback": _Verb("edge.cli.reload:rollback", "Follow the configuration from before the last reload."),
     "router-config": _Verb("edge.cli.router_config:router_config", "Write what the routers of these edges should run."),
     "forwarder": _Verb("edge.cli.forwarder:forwarder", "Load the forwarder from a file, attached to nothing."),
     "backend": _Verb("edge.cli.backend:backend", "Run a backend: decapsulate, hold the VIPs, answer the echo service."),

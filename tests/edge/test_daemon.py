@@ -353,6 +353,27 @@ def test_a_reload_may_change_the_vips(run: Run) -> None:
     run(talk)
 
 
+def test_a_rollback_follows_what_ran_before_in_less_than_a_second(run: Run) -> None:
+    async def talk(world: World) -> None:
+        await world.serving()
+        with pytest.raises(LookupError):
+            await world.daemon.roll_back()
+        four = THREE[:-1] + ", {name: b4, address: 10.0.9.4}]"
+        file = world.places.config
+        file.write_text(file.read_text().replace(THREE, four))
+        await world.daemon.reload()
+        await until(lambda: 4 in world.forwarder.states[-1].pools[0].slots)
+        began = asyncio.get_running_loop().time()
+        assert await world.daemon.roll_back() == "pools"
+        await until(lambda: 4 not in world.forwarder.states[-1].pools[0].slots)
+        assert asyncio.get_running_loop().time() - began < 1.0
+        assert "b4" in file.read_text()
+        assert await world.daemon.roll_back() == "pools"
+        assert world.heard() == [PLAIN]
+
+    run(talk)
+
+
 LISTED = "protection: {block_list: {file: blocked.txt}}\n"
 
 

@@ -65,6 +65,9 @@ class Served:
     async def reload(self) -> str:
         return self.reloading()
 
+    async def roll_back(self) -> str:
+        raise LookupError("no reload has changed anything since the daemon started")
+
     async def ask(self, verb: str, uid: int = ROOT_UID, **arguments: Any) -> Answer:
         return await self.verbs[verb]({"verb": verb} | arguments, uid)
 
@@ -357,5 +360,12 @@ def test_a_file_that_cannot_be_used_is_refused_with_code_78(tmp_path: Path, erro
     async def talk(served: Served) -> None:
         served.reloading = broken
         assert told in await refused(served.ask("reload"), 78)
+
+    serve(tmp_path, talk)
+
+
+def test_a_rollback_of_nothing_is_refused(tmp_path: Path) -> None:
+    async def talk(served: Served) -> None:
+        assert "no reload has changed anything" in await refused(served.ask("rollback"), 1)
 
     serve(tmp_path, talk)
