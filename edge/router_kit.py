@@ -95,6 +95,7 @@ def _session(config: Config, peer: PeerConfig, choices: Choices) -> Session:
         gtsm=peer.ttl_security,
         multihop=peer.multihop,
         bfd=_bfd(announcer, peer),
+        bfd_auth=peer.bfd != "off" and peer.bfd.auth is not None,
         edge_passive=peer.passive,
         port=peer.port if peer.passive else 179,
         interface=choices.interfaces.get(config.node),

@@ -55,7 +55,7 @@ def render(kit: KitInput) -> str:
     """The whole file. Raises KitError for what BIRD does not do."""
     if kit.options.trust_bandwidth:
         raise KitError(["BIRD does not read link bandwidths: expected a weight for each edge instead"])
-    parts = [header(kit, "#", "bird"), _OWN.format(router_id=kit.identifier)]
+    parts = [header(kit, "#", "bird", _by_hand(kit)), _OWN.format(router_id=kit.identifier)]
     parts += [_KERNEL.format(version=version, paths=kit.options.max_paths) for version in kit.families]
     if any(session.bfd for session in kit.sessions):
         parts.append("protocol bfd fairhop_bfd { }\n")
@@ -64,6 +64,12 @@ def render(kit: KitInput) -> str:
         parts += [_filter(kit, session, version) for version in session.families]
         parts.append(_protocol(kit, session))
     return "".join(parts)
+
+
+def _by_hand(kit: KitInput) -> Iterator[str]:
+    for session in kit.sessions:
+        if session.bfd and session.bfd_auth:
+            yield f"edge {session.edge}: its BFD asks for a key: put it into `protocol bfd`; until then BFD stays down."
 
 
 def _pair(community: str) -> str:

@@ -56,6 +56,9 @@ def render(kit: KitInput) -> str:
         why = "FRR 8.4 takes weights from the edges alone"
         instead = "`bandwidth:` in the announcer.attributes of every edge, and trust in it here"
         raise KitError([f"edges {weighted} have weights: {why}; expected {instead}"])
+    keyed = ", ".join(session.edge for session in kit.sessions if session.bfd and session.bfd_auth)
+    if keyed:
+        raise KitError([f"edges {keyed} authenticate BFD, which FRR 8.4 cannot: expected no bfd.auth for this router"])
     head = _HEAD if _needs_groups(kit) else _HEAD + _NO_GROUPS
     sections = [
         header(kit, "!", "frr", _by_hand(kit)),

@@ -39,8 +39,9 @@ class Session:
 
     `next_hop6` is the edge's address for IPv6 VIPs where the session runs over IPv4, `next_hop4` the other way round.
     `md5`: the key itself, None while it is not to be shown. `gtsm` bounds the hops that a packet may have come (RFC
-    5082): `multihop`, or one. `edge_passive`: the edge waits for the call on its `port`, so the router has to make it.
-    `interface` is the router's, which link-local addresses need.
+    5082): `multihop`, or one. `bfd_auth`: the edge's BFD asks for a key, which no kit has. `edge_passive`: the edge
+    waits for the call on its `port`, so the router has to make it. `interface` is the router's, which link-local
+    addresses need.
     """
 
     edge: str
@@ -55,6 +56,7 @@ class Session:
     gtsm: bool = True
     multihop: int | None = None
     bfd: Bfd | None = None
+    bfd_auth: bool = False
     edge_passive: bool = False
     port: int = 179
     interface: str | None = None

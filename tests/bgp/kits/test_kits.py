@@ -163,6 +163,14 @@ def test_the_head_says_what_is_left_to_do() -> None:
     assert [line.split(" = ") for line in sysctl_conf().splitlines()] == [[k, str(v)] for k, v in SYSCTLS.items()]
 
 
+def test_bfd_with_a_key_is_refused_where_there_is_none_and_else_told() -> None:
+    keyed = replace(SIMPLE, sessions=(replace(FIRST, bfd_auth=True),))
+    assert problems(lambda: frr.render(keyed)) == [
+        "edges a-e1 authenticate BFD, which FRR 8.4 cannot: expected no bfd.auth for this router"
+    ]
+    assert "# - edge a-e1: its BFD asks for a key" in bird.render(keyed)
+
+
 def test_frr_has_gtsm_in_nftables_where_there_is_bfd() -> None:
     """SIMPLE: the first edge has both on one hop, the second has no GTSM. RICH: one over two hops, one over IPv6."""
     text = frr.nft(SIMPLE)

@@ -107,6 +107,10 @@ def test_what_the_peer_says_of_its_session_is_mapped(tmp_path: Path) -> None:
     assert one.bfd == Bfd(10, 20, 4), "the router receives what the edge transmits"
     assert kit.options.graceful_restart
     assert kit.options.communities == ("65110:7",)
+    keyed = rich(
+        tmp_path, "bfd: {auth: {type: sha1, key_id: 1, key_file: /etc/fairhop/key}}", "  bfd: {}\n"
+    ).read_text()
+    assert kit_for([config.load(keyed, "rich.yaml")], "a-r1", Choices()).sessions[0].bfd_auth
     guarded = config.load(rich(tmp_path, "ttl_security: true").read_text(), "rich.yaml")
     assert kit_for([guarded], "a-r1", Choices()).sessions[0].gtsm
 
