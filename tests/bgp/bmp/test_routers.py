@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,10 +19,11 @@ import pytest
 
 from bgp.bmp.compare import LASTING
 from bgp.bmp.readback import Fault
+from tests.bgp.conftest import announcer_user
 from tests.bgp.routers.frr import Frr
 from tests.bgp.routers.gobgp import Gobgp
 from tests.bgp.routers.net import Leaf, Star, command, needs, star
-from tests.bgp.routers.router import Router, eventually, running
+from tests.bgp.routers.router import Router, eventually, running, stays
 from tests.lab.bgp_speaker import GRACEFUL_SHUTDOWN, Speaker
 
 pytestmark = pytest.mark.kernel
@@ -284,3 +286,31 @@ def test_a_station_that_is_killed_comes_back_and_its_facts_are_unknown_only_afte
         subprocess.run(["kill", "-STOP", str(daemon.view["pid"])], check=True)
         daemon.shows(lambda r: r["known"] is False, 15)
         daemon.shows(lambda r: r["known"] is True and r["accepted"] == [VIP], 40)
+
+
+@MAKES
+def test_what_our_own_announcer_says_is_accepted_as_it_was_meant(
+    make: type[Router], config: str, tmp_path: Path
+) -> None:
+    # The announcer's account must get through to its files: pytest's own directories are root's alone.
+    with scene(make, config, tmp_path) as world, tempfile.TemporaryDirectory(prefix="fh-bmp-") as open_dir:
+        Path(open_dir).chmod(0o755)
+        leaf = world.net.leaves["e1"]
+        peer = {"name": "r1", "address": str(leaf.router), "asn": 65101, "local_address": str(leaf.address)}
+        told = {"asn": EDGES, "router_id": str(leaf.address), "hold_time": 9, "lease": 5.0, "user": announcer_user()}
+        told |= {"prefixes": OURS, "peers": [peer | {"local_address6": str(leaf.address6)}]}
+        argv = [sys.executable, "-m", "tests.bgp.edge_daemon", f"{open_dir}/announcer", json.dumps(told)]
+        pipe, null = subprocess.PIPE, subprocess.DEVNULL
+        with subprocess.Popen(command(leaf.netns, *argv), cwd=ROOT, stdin=pipe, stdout=null, text=True) as announcer:
+            assert announcer.stdin is not None
+            routes = {VIP: {"communities": ["65535:0", "65110:7"]}, VIP6: {"communities": []}}
+            announcer.stdin.write(json.dumps({"declare": routes}) + "\n")
+            announcer.stdin.flush()
+            world.daemon.intend(**routes)
+            try:
+                world.daemon.shows(lambda r: r["accepted"] == sorted([VIP, VIP6]), 40)
+                stays(lambda: world.daemon.view["findings"] == [], LASTING + 2, f"found: {world.daemon.view}")
+                assert world.daemon.router["accepted"] == sorted([VIP, VIP6])
+            finally:
+                announcer.stdin.close()
+                announcer.wait(15)
