@@ -202,14 +202,15 @@ class Checking:
             return
         try:
             data = child.line.recv(_READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:  # the pidfd tells how it ended; one that lives on is silent from now on
+            asyncio.get_running_loop().remove_reader(child.line)
+        try:
             for line in self._lines.feed(data):
                 self._hear(line, now)
-            if not data:  # the pidfd tells how it ended; one that lives on is silent from now on
-                asyncio.get_running_loop().remove_reader(child.line)
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            self._misbehaved(str(error), now)
         except ProtocolError as error:
             self._misbehaved(f"it said {error}", now)
 

@@ -41,7 +41,7 @@ class Daemon:
         self.services: list[tuple[float, str, Result]] = []
         self.stale: list[tuple[float, Stale]] = []
         self.phases: list[tuple[str, str, str]] = []
-        self.longest = 0.0
+        self.longest = self.away = 0.0
         self.checking = Checking(self._backend, self._service, self._changed, self._phase)
 
     def _backend(self, pool: str, backend: str, result: Result) -> None:
@@ -61,7 +61,9 @@ class Daemon:
         while True:
             await asyncio.sleep(0.005)
             now = time.monotonic()
-            self.longest, last = max(self.longest, now - last), now
+            gap, last = now - last, now
+            self.longest = max(self.longest, gap)
+            self.away += gap if gap > 0.2 else 0
 
     async def until(self, true: Callable[[], bool], seconds: float = 8.0) -> None:
         async with asyncio.timeout(seconds):
@@ -185,6 +187,22 @@ BAD = {
             line.sendall(b"\\n" * 60000)""",
 }
 
+REASONS = {
+    "dead at once": "exited with status 3",
+    "silent": "it has said nothing for 2 s",
+    "closes its line": "it has said nothing for 2 s",
+    "half a line": "it has said nothing for 2 s",
+    "half a line after each heartbeat": "it has been silent for 1 s",
+    "garbage": "it said a line",
+    "a line without end": "it said a line of more than 65536 bytes",
+    "heartbeats and no results": "it lives, but 2 check(s) have no result in time",
+    "a flood of heartbeats": "results in a second",
+    "a flood of results": "results in a second",
+    "results of checks that there are not": "a result of check 999",
+    "deaf: an old configuration for ever": "that it follows configuration 0, not 1",
+    "newlines only": "a line that is no message",
+}
+
 
 @pytest.mark.parametrize("how", BAD)
 def test_whatever_a_checker_does_its_checks_are_stale_in_time_and_nobody_waits(
@@ -204,14 +222,16 @@ def test_whatever_a_checker_does_its_checks_are_stale_in_time_and_nobody_waits(
             await asyncio.sleep(1.5)
         else:
             await daemon.until(lambda: daemon.checking.stale() == both)
-            assert time.monotonic() - began < 3.3  # the dead-man interval of 3 s, and a tick of a busy machine
-        assert daemon.longest < 0.5
+            # The dead-man interval of 3 s and a tick; a loop that was kept from running forgives that long.
+            assert time.monotonic() - began < 3.3 + daemon.away
+        assert daemon.longest < 2.0  # 20 ms where nothing else runs; a loop that waits for a checker waits for ever
         monkeypatch.setattr(child, "MODULE", good)
         await daemon.until(lambda: daemon.checking.stale() == NOBODY and daemon.checking.view().phase == "running")
         await daemon.results(1)
 
     daemon = run(talk)
     assert daemon.checking.view().deaths >= 1
+    assert any(REASONS[how] in reason for _, _, reason in daemon.phases), daemon.phases
 
 
 def test_a_reload_adds_and_removes_and_leaves_the_rest_in_its_rhythm() -> None:

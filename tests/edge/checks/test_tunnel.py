@@ -20,7 +20,9 @@ from edge.datapath.abi import Note, Verdict
 from edge.datapath.decap_oracle import DecapOracle
 from edge.datapath.decapsulator import Decapsulator
 from edge.datapath.headers import TCP
-from edge.datapath.model import DecapState, Encap
+from edge.datapath.model import DecapState, Encap, NextHop
+from edge.datapath.oracle import Oracle
+from edge.plan import PoolView, Tables, forwarder_state, select
 from tests.datapath import kernel
 from tests.datapath.kernel import Namespace
 from tests.datapath.rig import OBJECTS, need_programs
@@ -45,14 +47,18 @@ services:
 """
 FOUR = {"vip": "203.0.113.10", "source": "10.255.0.6"}
 SIX = {"vip": "2001:db8:1::10", "source": "fd00:255::6"}
+MAC = b"\2\0\0\0\0\1"
 BACKENDS = {4: "10.0.1.1", 6: "fd00:1::1"}
 INSIDE = [FOUR, SIX]
 
 
-def target(encap: str = "gre", probe: str = "tcp", backend: int = 4, inner: dict[str, str] = FOUR) -> Target:
+def text_of(encap: str = "gre", probe: str = "tcp", backend: int = 4, inner: dict[str, str] = FOUR) -> str:
     key = "gre\n    key: 4711" if encap == "gre-key" else encap
-    text = TEXT.format(encap=key, probe=probe, backend=BACKENDS[backend], **inner)
-    (found,) = subjects(load(text, "f.yaml")).values()
+    return TEXT.format(encap=key, probe=probe, backend=BACKENDS[backend], **inner)
+
+
+def target(encap: str = "gre", probe: str = "tcp", backend: int = 4, inner: dict[str, str] = FOUR) -> Target:
+    (found,) = subjects(load(text_of(encap, probe, backend, inner), "f.yaml")).values()
     return Target.from_plain(found.to_plain())
 
 
@@ -79,6 +85,28 @@ def test_a_probe_is_a_packet_that_the_decapsulators_oracle_takes(
         assert found.verdict is Verdict.PASS
         assert Note.DECAPSULATED in found.notes, found
         assert found.frame[14:] == packet
+
+
+@pytest.mark.parametrize("inner", INSIDE)
+@pytest.mark.parametrize("backend", [4, 6])
+@pytest.mark.parametrize("encap", ["gre", "gre-key", "ipip"])
+def test_a_probe_travels_exactly_as_the_forwarder_sends_a_client(
+    encap: str, backend: int, inner: dict[str, str]
+) -> None:
+    """Outer source and flow label come from the flow's hash, so the fabric's ECMP treats both alike."""
+    config = load(text_of(encap, backend=backend, inner=inner), "f.yaml")
+    (wanted,) = subjects(config).values()
+    way = tunnel_packets.way(wanted.options, wanted.address)
+    tables = Tables(101)
+    built = {"web": tables.table(select(config.pools["web"], PoolView()).members)}
+    hops = {ip_address(wanted.address): NextHop(3, MAC, b"\2\0\0\0\0\7")}
+    oracle = Oracle(forwarder_state(config, built, hops, frozenset(), 1), {3: MAC})
+    for port in range(61500, 61510):
+        segment = tunnel_packets.segment(way, port, 12345)
+        ethertype = b"\x08\0" if segment[0] >> 4 == 4 else b"\x86\xdd"
+        found = oracle.judge(MAC + b"\2\0\0\0\0\7" + ethertype + segment, 3)
+        assert found.verdict is Verdict.TX
+        assert tunnel_packets.in_tunnel(way, segment, port, TCP) == found.frame[14:]
 
 
 def test_answers_are_read_and_others_are_not() -> None:
