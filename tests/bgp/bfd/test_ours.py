@@ -1,5 +1,6 @@
 """Two processes of ours: several hops, link-local addresses, keys, and what a stranger finds at the door."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -117,10 +118,11 @@ def test_the_door_takes_no_nonsense_and_no_strangers(net: Star) -> None:
         for line in (b"nonsense\n", b'{"type": "want"}\n', b"[" * 100_000 + b"\n"):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stranger:
                 stranger.connect(str(near.run_dir / "bfd.sock"))
-                stranger.sendall(line)
                 stranger.settimeout(5)
-                while stranger.recv(65536):
-                    pass
+                with contextlib.suppress(ConnectionError):  # hung up on before the line was out
+                    stranger.sendall(line)
+                    while stranger.recv(65536):
+                        pass
         far.up("p")
         stays(lambda: far.session("p")["state"] == "up", 0.3, "nonsense moved a session")
         near.up("p")
