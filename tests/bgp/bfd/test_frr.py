@@ -20,8 +20,8 @@ pytestmark = pytest.mark.kernel
 
 VIP = "203.0.113.10/32"
 GATE = (Source("daemon", 0.02, 5), Source("forwarder", 0.02, 5))
-MS = 50
-"""FRR's bfdd is no real-time process: at 10 ms it has false downs of its own on a busy machine."""
+MS = 200
+"""FRR's bfdd is no real-time process: at 50 ms it has false downs of its own on a busy machine."""
 
 CONFIG = f"""\
 zebra work-queue 0
@@ -96,7 +96,7 @@ def edge(scene: Scene) -> Iterator[Node]:
 def test_both_families_are_up_at_both_ends_with_negotiated_times(scene: Scene, edge: Node) -> None:
     eventually(lambda: {peer["status"] for peer in scene.peers().values()} == {"up"}, 5, lambda: f"{scene.peers()}")
     assert set(scene.peers()) == {"10.77.1.1", "fd77:0:0:1::1"}
-    eventually(lambda: _times(edge) == {"r4": (50, 150), "r6": (50, 150)}, 5, lambda: f"{_times(edge)}")
+    eventually(lambda: _times(edge) == {"r4": (200, 600), "r6": (200, 600)}, 5, lambda: f"{_times(edge)}")
     heard = scene.peers()["10.77.1.1"]
     assert (heard["remote-transmit-interval"], heard["remote-receive-interval"]) == (MS, MS)
     assert heard["remote-detect-multiplier"] == 3
@@ -111,7 +111,7 @@ def _times(edge: Node) -> dict[str, tuple[int, int]]:
 def test_a_silent_node_loses_its_route_in_bfds_time(scene: Scene, edge: Node) -> None:
     with scene.announce():
         os.kill(edge.pid, signal.SIGSTOP)
-        assert scene.gone(3) < 1.0, "150 ms of detection, and FRR's own time"
+        assert scene.gone(5) < 2.0, "600 ms of detection, and FRR's own time"
 
 
 def test_a_wedged_forwarder_loses_the_route(scene: Scene, edge: Node) -> None:
