@@ -16,6 +16,7 @@ from lab.announce.watch import Armed, Table, Watch
 
 Progress = Callable[[str], None]
 _BACK_WITHIN = 30.0
+_STILL, _BFD_STILL = 0.15, 0.5  # seconds without a change that count as settled
 
 
 class Bed:
@@ -28,6 +29,7 @@ class Bed:
         self.edges: dict[str, Edge] = {}
         self.servers: dict[str, Program] = {}
         self.routers: dict[str, Router] = {}
+        self.unsettled = 0  # times that a VIP was gone although all was well a moment before
         self.space: Space
         self.watch: Watch
 
@@ -112,9 +114,9 @@ class Bed:
         self.watch.until(self.whole, within, "all VIPs at the router")
         if self.world.layout.bfd:
             eventually(self.routers["r1"].bfd_up, within, "BFD is not up at the router", 0.05)
-        self.quiet()
+        self.quiet(_BFD_STILL if self.world.layout.bfd else _STILL)
 
-    def quiet(self, still: float = 0.15) -> None:
+    def quiet(self, still: float = _STILL) -> None:
         """Until nothing has changed at the router for `still` seconds."""
         while changes := self.watch.changes(time.monotonic() - still):
             time.sleep(max(0.0, changes[-1][0] + still - time.monotonic()))
@@ -122,16 +124,23 @@ class Bed:
     def gone(self) -> Armed:
         """Arm for: no VIP is routed to the edge that things happen to."""
         if len(self.edges) <= 1:
-            return self.watch.arm(lambda table: not table)
+            return self._arm(lambda table: not table)
         mine = self._gateway()
-        return self.watch.arm(lambda table: not any(mine in hops for hops in table.values()))
+        return self._arm(lambda table: not any(mine in hops for hops in table.values()))
 
     def left(self) -> Armed:
         """Arm for: the first VIP is not routed to the edge that things happen to."""
         mine, first = self._gateway(), self.world.prefixes[0]
         if self.world.layout.kind == "gobgp":
-            return self.watch.arm(lambda table: first not in table)
-        return self.watch.arm(lambda table: mine not in table.get(first, ()))
+            return self._arm(lambda table: first not in table)
+        return self._arm(lambda table: mine not in table.get(first, ()))
+
+    def _arm(self, predicate: Callable[[Table], bool]) -> Armed:
+        """Arm for what does not hold yet: what holds already would be measured as a time before the event."""
+        while (armed := self.watch.arm(predicate)).at is not None:
+            self.unsettled += 1
+            self.settled()
+        return armed
 
     def _gateway(self) -> str:
         """Where the watched router sends what is for the first edge."""

@@ -109,7 +109,8 @@ def _one(beds: Beds, row: Row, kind: Kind, effort: Effort) -> Outcome:
     try:
         bed = beds.having(layout(kind))
         found = measure(bed, effort.repetitions, effort, _tell)
-        scheduling = {"scheduling": "first" if effort.real_time else "shared"}
+        scheduling = {"scheduling": "first" if effort.real_time else "shared", "unsettled": bed.unsettled}
+        bed.unsettled = 0
         return Outcome(row.name, kind, tuple(found.values), notes=found.notes, facts={**found.facts, **scheduling})
     except MissingError as error:
         return Outcome(row.name, kind, reason=str(error))
