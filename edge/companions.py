@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bgp.bfd.config import BfdConfig, BfdConfigError
+from bgp.bfd.gate import HOLD_MAX
 from bgp.bfd.link import Bfd
+from bgp.bfd.privileges import run_first
 from bgp.bmp.config import ReadBackConfig
 from bgp.bmp.link import Station
 from bgp.bmp.readback import ReadBack
@@ -22,7 +24,8 @@ from edge.announce import Others
 from edge.companion_config import bfd_config, read_back_config, with_bfd
 from edge.config import Config
 
-_PLANNED = 5.0  # seconds that routers wait for the daemon that is started next
+_PLANNED = HOLD_MAX  # seconds that BFD waits for the daemon that is started next
+_PRIORITY = 5  # SCHED_FIFO of what beats: under full load an ordinary thread may pause for half a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +44,22 @@ class Companions:
         self._bfd: Bfd | None = None
         self._station: Station | None = None
         self._admin_down = False
+        self._silent = {"daemon", "forwarder"}  # who has not beaten yet
 
-    async def start(self, config: Config) -> None:
-        """Start what the configuration has. Raises ProcessError (accounts, keys), BfdConfigError, OSError."""
+    async def start(self, config: Config, drained: bool) -> None:
+        """Start what the configuration has, for a node that is drained or not; to be called by the main thread.
+
+        Raises ProcessError (accounts, keys), BfdConfigError, OSError.
+        """
         run_dir = Path(config.announcer.run_dir)
         bfd = bfd_config(config, _keys(config))
         if bfd is not None:
             self._bfd = Bfd(bfd, run_dir / "bfd", self._on_event)
+            if drained:
+                self._bfd.admin_down(True)
+                self._admin_down = True
             await self._bfd.start()
+            self.hurry("the work loop")
         asked = read_back_config(config)
         if asked is not None:
             self._station = Station(asked, run_dir, self._on_event)
@@ -84,15 +95,27 @@ class Companions:
                 self._bfd.hold(_PLANNED)
             await self._bfd.stop(admin_down=not hand_over)
 
+    def hurry(self, what: str) -> None:
+        """Have the calling thread scheduled before ordinary ones, where there is BFD to beat for."""
+        if self._bfd is not None and (refused := run_first(_PRIORITY)):
+            self._on_event(Event("bfd", "running", "running", f"{what} beats {refused}"))
+
     def daemon_beat(self) -> None:
         """The work loop turns, and stands by what is announced."""
-        if self._bfd is not None:
-            self._bfd.beat("daemon")
+        self._beat("daemon")
 
     def forwarder_beat(self) -> None:
         """The program is on its interfaces."""
-        if self._bfd is not None:
-            self._bfd.beat("forwarder")
+        self._beat("forwarder")
+
+    def _beat(self, source: str) -> None:
+        if self._bfd is None:
+            return
+        self._bfd.beat(source)
+        if self._silent:
+            self._silent.discard(source)
+            if not self._silent:
+                self._bfd.hold(0)  # the daemon before this one may have asked for time
 
     def say(self, routes: Mapping[Prefix, Route | None], leaving: bool) -> None:
         """What is announced from now on; a node that has left tells its peers AdminDown (RFC 5882, 4.2)."""

@@ -109,7 +109,7 @@ class Daemon:
             self._neighbours = await stack.enter_async_context(Neighbours(self._crank.next_hops))
             self._crank.neighbours_failure = lambda: self._neighbours.failure
             stack.push_async_callback(self._stop_announcing)
-            await self._companions.start(config)
+            await self._companions.start(config, drained=self.node.intent.node is not None)
             await self.speaker.start()
             self.node.resumed = self.speaker.state().phase is Phase.WAITING  # for the relay of an adopted ExaBGP
             control = ControlServer(self.places.socket, self._verbs.table())
@@ -117,7 +117,7 @@ class Daemon:
             stack.push_async_callback(control.stop)
             self._applying = asyncio.create_task(self.forwarding.run(), name="forwarding")
             stack.push_async_callback(self._stop_forwarding)
-            sentinel = Sentinel(proof, self._not_forwarding, self._companions.forwarder_beat)
+            sentinel = Sentinel(proof, self._not_forwarding, self._companions.forwarder_beat, self._hurry_sentinel)
             stack.callback(sentinel.stop)
             announcer = Announcer(self.speaker, self._companions, self._crank)
             self._reloader = Reloader(
@@ -233,6 +233,9 @@ class Daemon:
     def _failed(self, reason: str) -> None:
         self._crank.fault("maps", reason)
 
+    def _hurry_sentinel(self) -> None:
+        self._companions.hurry("the sentinel")
+
     def _not_forwarding(self, reason: str) -> None:
         self._crank.fault("program", reason)
         self.turn()  # routers should not wait for anything else
@@ -257,9 +260,14 @@ class Daemon:
             self.turn()
 
     def _silence_changed(self) -> None:
-        stale = self._checking.stale()
-        pools = {f"pool {pool}" for pool, _ in stale.backends}
-        names = frozenset(pools | {f"service {service}" for service in stale.services})
+        """A pool is silent when all its backends are: of one that still has results, something is known."""
+        stale, pools = self._checking.stale(), self.node.config.pools
+        silent = {
+            f"pool {name}"
+            for name, pool in pools.items()
+            if all((name, b.name) in stale.backends for b in pool.backends)
+        }
+        names = frozenset(silent | {f"service {service}" for service in stale.services})
         if self.node.set_silent(names, time.monotonic()):
             told = ", ".join(sorted(names))
             self.events.record("checks", "heard", "silent" if names else "heard", told or "every check has results")

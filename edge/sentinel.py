@@ -66,8 +66,15 @@ class Proof:
 class Sentinel:
     """`on_change(reason)` is called in the event loop: why packets are not taken any more, or "" once they are."""
 
-    def __init__(self, proof: Proof, on_change: Callable[[str], None], beat: Callable[[], None]) -> None:
-        self._proof, self._on_change, self._beat = proof, on_change, beat
+    def __init__(
+        self,
+        proof: Proof,
+        on_change: Callable[[str], None],
+        beat: Callable[[], None],
+        begin: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`begin` is the first thing that the thread does."""
+        self._proof, self._on_change, self._beat, self._begin = proof, on_change, beat, begin
         self._loop = asyncio.get_running_loop()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sentinel", daemon=True)
@@ -79,6 +86,7 @@ class Sentinel:
         self._thread.join()
 
     def _run(self) -> None:
+        self._begin()
         told = found = ""
         turn = 0
         while not self._ended.wait(INTERVAL):
