@@ -48,6 +48,7 @@ from edge.verbs import Verbs
 _TURN = 0.25  # seconds between turns of the crank when nothing happens; at most a quarter of a lease
 _RETRY = 10.0  # seconds before the end of an order is stored again that could not be
 _PULSE = 0.01  # seconds between beats for the BFD gate
+_AFTERWARDS = 0.1  # seconds between a withdrawal and the attempt to attach again
 _HUNG = 1.0  # seconds without a turn after which the work loop counts as hung
 
 
@@ -239,7 +240,8 @@ class Daemon:
     def _not_forwarding(self, reason: str) -> None:
         self._crank.fault("program", reason)
         self.turn()  # routers should not wait for anything else
-        self.forwarding.look_again()
+        if reason:  # and the kernel's one lock of all interfaces is needed where a router runs on the same machine
+            asyncio.get_running_loop().call_later(_AFTERWARDS, self.forwarding.look_again)
 
     def _block_list_changed(self, refused: str) -> None:
         self.events.record("block list", "as it was", "refused" if refused else "in force", refused or "installed")
