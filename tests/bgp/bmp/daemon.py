@@ -49,8 +49,8 @@ def on_change(event: Event) -> None:
 
 async def main() -> None:
     settings = json.loads(sys.argv[2])
-    peers, grace = settings.pop("peers"), settings.pop("grace")
-    config = dataclasses.replace(from_line(json.dumps(settings).encode()), grace=grace)
+    peers, untold = settings.pop("peers"), {key: settings.pop(key) for key in ("grace", "user")}
+    config = dataclasses.replace(from_line(json.dumps(settings).encode()), **untold)
     routers = [dataclasses.replace(r, peers=tuple(map(ip_address, peers[r.name]))) for r in config.routers]
     station = Station(dataclasses.replace(config, routers=tuple(routers)), Path(sys.argv[1]), on_change)
     orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()

@@ -195,7 +195,7 @@ def settings(**changes: Any) -> dict[str, Any]:
     router = {"name": "r1", "address": "10.77.1.0", "local": ["10.77.1.1"], "pre_only": False}
     plain = {"asn": EDGES, "router_id": "10.77.1.1", "prefixes": OURS, "routers": [router], "listen": "10.77.1.1"}
     plain |= {"port": PORT, "command": [], "interval": 1.0, "limit": 1.0, "silence": 60.0, "origins": []}
-    return plain | {"peers": {"r1": ["10.77.1.0"]}, "grace": 1.0} | changes
+    return plain | {"peers": {"r1": ["10.77.1.0"]}, "grace": 1.0, "user": announcer_user()} | changes
 
 
 @contextmanager
