@@ -13,7 +13,7 @@ from tests.bgp.routers.router import eventually, running
 from tests.bgp.test_attributes_frr import ASN, VIP, node, path, peer_of
 from tests.bgp.test_peers_frr import V4, V6, conf, over6
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.apart]
 
 NEW = "203.0.113.12/32"
 Bench = tuple[Frr, EdgeDaemon, FibWatch, Leaf]
