@@ -59,6 +59,7 @@ HELD: dict[str, str] = {
     "F9": "bgp/test_lab_frr.py::test_a_stopped_exabgp_is_killed_and_restarted",
     "F13": "edge/test_standing.py::test_an_order_ends_after_its_time_whatever_the_wall_clock_does "
     "test_architecture.py::test_a_core_does_no_io_and_reads_no_clock",
+    "F14": "edge/checks/test_schedule.py::test_thirty_two_edges_that_start_together_do_not_ask_a_backend_together",
     "F15": "edge/test_node.py::test_nothing_is_announced_before_every_backend_has_a_result_and_a_table_is_loaded "
     "edge/test_forwarding.py::test_tables_through_which_packets_do_not_come_are_a_failure_until_they_do "
     "edge/test_daemon.py::test_nothing_is_said_before_every_check_has_a_result_and_a_table_is_loaded",
@@ -75,7 +76,6 @@ OPEN = {
     "F10": "one uplink of two cut at each place in turn: the lab's faults; the router's side is R11",
     "F11": "split views of a fleet's health: there is no agreement between nodes yet",
     "F12": "skew is shown as digests in status; nobody compares them yet",
-    "F14": "phases are spread by hash and jitter; a storm of 32 edges has not been run",
 }
 
 
