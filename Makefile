@@ -5,8 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 STAMP := $(VENV)/.installed
 BPF_DIR := edge/datapath/bpf
-# What two workers may run side by side: all that is pure, and what mostly waits for routers. The rest has the machine.
-BESIDE := apart or not (process or kernel or lab or containerlab)
+TIERS := process or kernel or lab or containerlab
 
 .PHONY: help venv bpf lab lab-containerlab images render lint unit test test-containerlab bench announcer-times hunt lock clean
 .DEFAULT_GOAL := help
@@ -50,8 +49,8 @@ unit: bpf ## the tests that start no program and need no privilege: about 20 s o
 
 test: bpf lint ## everything; the containerlab tier is skipped by name without Docker or Go
 	requirements/install-apt lab test
-	$(PYTEST) -n 2 --dist loadfile -m "$(BESIDE)"
-	$(PYTEST) -m "not ($(BESIDE))"
+	$(PYTEST) -n 2 --dist loadfile -m "not ($(TIERS))"
+	$(PYTEST) -m "$(TIERS)"
 
 bench: bpf ## what a packet, a table and a generation cost here -> build/bench.json
 	$(BIN)/python -m lab.bench --json build/bench.json --plot build/bench.png

@@ -12,7 +12,7 @@ from tests.bgp.routers.net import star
 from tests.bgp.routers.router import eventually, running, stays
 from tests.bgp.test_attributes_frr import ASN, BOTH, node, ways
 
-pytestmark = [pytest.mark.kernel, pytest.mark.apart]
+pytestmark = pytest.mark.kernel
 
 SHUT = "if (65535, 0) ~ bgp_community then bgp_local_pref = 0;"
 

@@ -12,7 +12,7 @@ from tests.bgp.routers.frr import Frr
 from tests.bgp.routers.net import Leaf, star
 from tests.bgp.routers.router import Router, eventually, running
 
-pytestmark = [pytest.mark.kernel, pytest.mark.apart]
+pytestmark = pytest.mark.kernel
 
 VIP, VIP6 = "203.0.113.10/32", "2001:db8:1::10/128"
 BOTH = (VIP, VIP6)

@@ -15,7 +15,7 @@ from tests.bgp.routers.router import eventually, running
 from tests.bgp.test_attributes_frr import ASN, BOTH, VIP, node
 from tests.bgp.test_peers_frr import V4, conf
 
-pytestmark = [pytest.mark.kernel, pytest.mark.apart]
+pytestmark = pytest.mark.kernel
 
 RESTART = 10
 RESTARTS = 3

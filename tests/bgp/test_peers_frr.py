@@ -11,7 +11,7 @@ from tests.bgp.routers.net import Leaf, Star, run_in, star
 from tests.bgp.routers.router import eventually, running, stays
 from tests.bgp.test_attributes_frr import ASN, BOTH, ROUTER_ASN, VIP, VIP6, node, path, peer_of
 
-pytestmark = [pytest.mark.kernel, pytest.mark.apart]
+pytestmark = pytest.mark.kernel
 
 V4, V6 = "10.77.1.1", "fd77:0:0:1::1"
 VIA_6 = "169.254.0.1"

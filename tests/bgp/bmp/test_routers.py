@@ -26,7 +26,7 @@ from tests.bgp.routers.net import Leaf, Star, command, needs, star
 from tests.bgp.routers.router import Router, eventually, running, stays
 from tests.lab.bgp_speaker import GRACEFUL_SHUTDOWN, Speaker
 
-pytestmark = [pytest.mark.kernel, pytest.mark.apart]
+pytestmark = pytest.mark.kernel
 
 ROOT = Path(__file__).resolve().parents[3]
 VIP, BARRED, FREE = "203.0.113.10/32", "203.0.113.99/32", "203.0.113.11/32"

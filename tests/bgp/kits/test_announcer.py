@@ -20,7 +20,7 @@ from tests.bgp.routers.gobgp import Gobgp
 from tests.bgp.routers.net import Leaf, command, needs, run_in, star
 from tests.bgp.routers.router import Router, eventually, running
 
-pytestmark = [pytest.mark.kernel, pytest.mark.apart]
+pytestmark = pytest.mark.kernel
 
 ASN, EDGE_ASN = 65101, 65110
 KEY = "c4n-ary$!%"

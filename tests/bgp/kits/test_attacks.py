@@ -17,7 +17,7 @@ from tests.bgp.routers.frr import Frr
 from tests.bgp.routers.gobgp import Gobgp
 from tests.bgp.routers.router import eventually, stays
 
-pytestmark = [pytest.mark.kernel, pytest.mark.apart]
+pytestmark = pytest.mark.kernel
 
 SETTLE = 0.4
 """Seconds in which a router would have acted on an UPDATE: ten times what any of them needs here."""

@@ -17,7 +17,7 @@ from tests.bgp.kits.spoof import CEASE, counter, forge
 from tests.bgp.routers.gobgp import Gobgp
 from tests.bgp.routers.router import eventually, stays
 
-pytestmark = [pytest.mark.kernel, pytest.mark.apart]
+pytestmark = pytest.mark.kernel
 
 KERNEL = ["frr", "bird"]
 """The makes that install routes by themselves."""
