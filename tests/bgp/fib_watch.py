@@ -23,6 +23,10 @@ class FibWatch:
         """(prefix, installed) of every change behind the first `moment` ones."""
         return [(prefix, installed) for _, prefix, installed in self.changes[moment:]]
 
+    def quiet(self, seconds: float) -> bool:
+        """Whether nothing has changed for so long."""
+        return not self.changes or time.monotonic() - self.changes[-1][0] >= seconds
+
     def gone(self, prefix: str, moment: int) -> float | None:
         """When a prefix was removed, behind the first `moment` changes; None if it was not."""
         return next((at for at, p, installed in self.changes[moment:] if p == prefix and not installed), None)
