@@ -29,6 +29,7 @@ from tests.datapath.rig import need_programs
 pytestmark = pytest.mark.kernel
 FAIRHOP = Path(sys.executable).with_name("fairhop")
 FILE = Path(__file__).parents[2] / "docs" / "fairhop.yaml"
+WEB = "    vips: [203.0.113.10, '2001:db8:1::10']\n    protocol: tcp\n    port: 80\n"
 FLOW = ("198.51.100.7:40000", "203.0.113.10:80/tcp")
 HOP = "lo=02:00:00:00:00:02"
 
@@ -80,8 +81,9 @@ def test_a_second_load_takes_the_place_of_the_first(pins: Path, tmp_path: Path) 
     with program(pins / "b") as first:
         before = first.id
     file = tmp_path / "f.yaml"
-    text = FILE.read_text().replace("vips: [203.0.113.10, '2001:db8:1::10'], protocol: tcp, port: 80",
-                                    "vips: [203.0.113.10, '2001:db8:1::10'], protocol: tcp, port: 8080")  # fmt: skip
+    text = FILE.read_text()
+    assert WEB in text
+    text = text.replace(WEB, WEB.replace("port: 80", "port: 8080"))
     file.write_text(text.replace("dry_run: true", "dry_run: false"))
     (tmp_path / "blocked.txt").write_text("192.0.2.0/24\n")
     loaded(pins / "b", "--next-hop", HOP, file=file)
