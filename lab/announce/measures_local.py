@@ -110,7 +110,11 @@ def _upgrade(bed: Bed, repetitions: int, _: Effort, tell: Progress) -> Found:
         time.sleep(max(0.0, began + _WATCHED_FOR - time.monotonic()))
         if bed.edge.pid("exabgp") == old:
             raise LabError("ExaBGP was not replaced: nothing was shown")
-        found.values.append(float(len(bed.watch.changes(began))))
+        changes = bed.watch.changes(began)
+        found.values.append(float(len(changes)))
+        if changes:
+            seen = [(round(at - began, 3), str(prefix), list(hops)) for at, prefix, hops in changes]
+            found.facts.setdefault("changes, seconds after the order", []).append(seen)
         bed.settled()
     return found
 
