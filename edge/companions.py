@@ -25,6 +25,7 @@ from edge.companion_config import bfd_config, read_back_config, with_bfd
 from edge.config import Config
 
 _PLANNED = HOLD_MAX  # seconds that BFD waits for the daemon that is started next
+_CALM = 2.0  # seconds that a daemon has said everything, and beaten, before BFD judges its beats as ever
 _PRIORITY = 5  # SCHED_FIFO of what beats: under full load an ordinary thread may pause for half a second
 
 
@@ -45,6 +46,8 @@ class Companions:
         self._station: Station | None = None
         self._admin_down = False
         self._silent = {"daemon", "forwarder"}  # who has not beaten yet
+        self._held = True  # perhaps, by the daemon before this one
+        self._calm_since: float | None = None
 
     async def start(self, config: Config, drained: bool) -> None:
         """Start what the configuration has, for a node that is drained or not; to be called by the main thread.
@@ -112,10 +115,28 @@ class Companions:
         if self._bfd is None:
             return
         self._bfd.beat(source)
-        if self._silent:
-            self._silent.discard(source)
-            if not self._silent:
-                self._bfd.hold(0)  # the daemon before this one may have asked for time
+        self._silent.discard(source)
+
+    def settle(self, said: bool, now: float) -> None:
+        """Take back the time that the daemon before this one may have asked for, once this one has found its rhythm.
+
+        `said`: routers' sessions have all that is declared. Until then a beat may come late: first tables and first
+        results are made in the same process.
+        """
+        if self._bfd is None or not self._held:
+            return
+        if not said or self._silent:
+            self._calm_since = None
+        elif self._calm_since is None:
+            self._calm_since = now
+        elif now - self._calm_since >= _CALM:
+            self._bfd.hold(0)
+            self._held = False
+
+    @property
+    def holding(self) -> bool:
+        """Whether `settle` still has something to take back."""
+        return self._bfd is not None and self._held
 
     def say(self, routes: Mapping[Prefix, Route | None], leaving: bool) -> None:
         """What is announced from now on; a node that has left tells its peers AdminDown (RFC 5882, 4.2)."""

@@ -114,6 +114,8 @@ class Crank:
             self._speaker.declare(routes)
             self._declared = routes
         self._companions.say(routes, left)
+        if self._companions.holding:
+            self._companions.settle(self._speaker.state().converged, time.monotonic())
 
     def _watch_forwarder(self, now: float) -> None:
         since = self._forwarding.behind_since

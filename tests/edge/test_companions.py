@@ -81,6 +81,41 @@ def test_bfd_cannot_be_switched_on_while_the_daemon_runs() -> None:
         config("  bfd: {tx: 0}")
 
 
+class Heard:
+    """BFD, as far as it is spoken to here."""
+
+    def __init__(self) -> None:
+        self.holds: list[float] = []
+
+    def hold(self, seconds: float) -> None:
+        self.holds.append(seconds)
+
+    def beat(self, source: str) -> None:
+        """Nothing follows."""
+
+
+def test_the_time_asked_for_by_an_earlier_daemon_ends_when_this_one_has_said_all_and_beats_calmly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    companions, bfd = Companions(lambda _: None), Heard()
+    monkeypatch.setattr(companions, "_bfd", bfd)
+    companions.settle(True, 0.0)
+    companions.settle(True, 9.0)
+    assert bfd.holds == [], "nobody has beaten yet"
+    companions.daemon_beat()
+    companions.forwarder_beat()
+    companions.settle(True, 10.0)
+    companions.settle(False, 11.0)  # ExaBGP was found dead
+    companions.settle(True, 11.9)
+    companions.settle(True, 13.8)
+    assert bfd.holds == []
+    assert companions.holding
+    companions.settle(True, 14.0)
+    companions.settle(True, 15.0)
+    assert bfd.holds == [0]
+    assert not companions.holding
+
+
 def test_a_pulse_stops_when_the_work_loop_does_not_come_round() -> None:
     beats: list[float] = []
     pulse = Pulse(lambda: beats.append(time.monotonic()), limit=0.05)
