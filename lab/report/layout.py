@@ -13,7 +13,8 @@ from lab.report.result import Node, Topology
 BOX_WIDTH, BOX_HEIGHT = 78.0, 34.0
 _PITCH, _ROW, _MARGIN = 98.0, 82.0, 14.0
 _SITE_GAP, _SITE_HEAD, _SITE_FOOT, _SITE_PAD = 26.0, 28.0, 14.0, 16.0
-_IN_A_ROW = 8
+_IN_A_ROW = {1: 8, 2: 5}  # by the number of sites; of more sites:
+_IN_A_ROW_OF_MANY = 4
 _SWEEPS = 6
 TIERS = ("transit", "spine", "router", "edge", "proxy", "backend", "store", "other", "client")
 
@@ -103,11 +104,12 @@ def _without_lone_spines(tiers: Mapping[str, str], nodes: Mapping[str, Node]) ->
 def _sites(nodes: Mapping[str, Node], tiers: Mapping[str, str]) -> list[_Site]:
     """Sites in the order of the topology; the nodes of none come as a site without a name, first."""
     sites = {"": _Site("")}
+    most = _IN_A_ROW.get(len({node.site for node in nodes.values() if node.site}), _IN_A_ROW_OF_MANY)
     for name, node in nodes.items():
         site = sites.setdefault(node.site, _Site(node.site))
         tier = TIERS.index(tiers[name])
         row = 0
-        while len(site.rows.get((tier, row), ())) >= _IN_A_ROW:
+        while len(site.rows.get((tier, row), ())) >= (most if node.site else _IN_A_ROW[1]):
             row += 1
         site.rows.setdefault((tier, row), []).append(name)
     for site in sites.values():

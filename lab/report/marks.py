@@ -5,7 +5,6 @@ how many it stands for. No I/O.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from math import cos, pi, sin
 from typing import TypeVar
 
@@ -15,7 +14,7 @@ from lab.report.svg import Markup, el, num
 
 Thing = TypeVar("Thing")
 
-_TOGETHER = 5.0  # px: symbols nearer than this are one
+_TOGETHER = 10.0  # px: what is nearer than this to the first of a symbol belongs to it
 _SHAPES = ("circle", "diamond", "triangle", "square", "cross", "down", "star", "hexagon")
 _KNOWN = {
     "gap": "circle", "reset": "diamond", "timeout": "triangle", "refused": "square", "unreachable": "cross",
@@ -40,10 +39,16 @@ def shape_of(kind: str) -> str:
 
 def clusters(things: Sequence[Thing], when: Callable[[Thing], float], scale: Scale) -> list[tuple[Cluster, list[Thing]]]:
     """The things in order of time, those together that would be drawn on each other."""
-    cells = groupby(sorted(things, key=when), key=lambda thing: int(scale.at(when(thing)) / _TOGETHER))
+    cells: list[list[Thing]] = []
+    start = 0.0
+    for thing in sorted(things, key=when):
+        x = scale.at(when(thing))
+        if not cells or x - start > _TOGETHER:
+            cells.append([])
+            start = x
+        cells[-1].append(thing)
     found = []
-    for _, cell in cells:
-        members = list(cell)
+    for members in cells:
         times = [when(member) for member in members]
         middle = scale.at((times[0] + times[-1]) / 2)
         found.append((Cluster(middle, times[0], times[-1], len(members)), members))

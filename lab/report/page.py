@@ -43,6 +43,7 @@ def _overview(results: Sequence[Result]) -> Markup:
 
 def _result(result: Result, anchor: str, many: bool) -> list[Markup]:
     drawn = _drawn(result)
+    first = next((run for run in drawn if not run.passed), drawn[0] if drawn else None)
     times = failover_times(result)
     parts = [_head(result, anchor, many)]
     parts.append(el("section", el("h2", "Verdict"), tables.checks(result)))
@@ -51,7 +52,7 @@ def _result(result: Result, anchor: str, many: bool) -> list[Markup]:
     if times:
         parts.append(_failover(result, times))
     parts.append(el("section", el("h2", "Runs"), tables.runs(result), _not_drawn(result, drawn)))
-    parts += [_run(run, is_open=run is drawn[0] or len(drawn) <= 2) for run in drawn]
+    parts += [_run(run, is_open=run is first or len(drawn) <= 2) for run in drawn]
     parts.append(_about(result))
     return parts
 
@@ -85,7 +86,7 @@ def _head(result: Result, anchor: str, many: bool) -> Markup:
     ]
     if times:
         tiles += [
-            (f"failover_time, median of {len(times)}", seconds(percentile(times, 0.5))),
+            ("failover_time, median", seconds(percentile(times, 0.5))),
             ("failover_time, longest", seconds(max(times))),
         ]
     return el(

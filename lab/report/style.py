@@ -20,6 +20,7 @@ body{margin:0;background:var(--bg);color:var(--ink);font:14px/1.5 system-ui,-app
 :focus-visible{outline:2px solid var(--blue);outline-offset:2px}
 svg.chart{display:block;width:100%;height:auto;overflow:visible;font:11px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 svg text{fill:var(--ink)}
+svg.topology{margin:0 auto}
 .site{fill:var(--shade0);stroke:var(--line)}.site-name{fill:var(--soft);font-weight:600}
 .wire{fill:none;stroke:var(--wire);stroke-width:1.3}
 .box{fill:var(--card);stroke-width:1.3}.node-name{font-size:11.5px;font-weight:600}.node-role{font-size:9px;fill:var(--soft)}
@@ -63,8 +64,8 @@ tr.failed td{background:var(--fail-bg)}details.data{margin:8px 0 0}details.data>
 .mark-square{fill:var(--blue)}.mark-cross{stroke:var(--red);stroke-width:2.2;fill:none}.mark-down{fill:var(--sky)}.mark-star{fill:var(--fail)}.mark-hexagon{fill:var(--grey)}
 .route rect{fill:var(--blue)}.route-none rect{fill:var(--red)}
 .series{fill:none;stroke:var(--blue);stroke-width:1.4;stroke-linejoin:round}.area{fill:var(--blue);opacity:.16}.catch{fill:transparent}
-.failed-bar{fill:var(--red)}.bound{stroke:var(--fail);stroke-width:1.6;stroke-dasharray:6 4}svg .bound-name{fill:var(--fail);font-weight:600}
-.curve polyline{fill:none;stroke-width:1.8}.curve{--c:var(--blue)}.colour-1{--c:var(--red)}.colour-2{--c:var(--green)}.colour-3{--c:var(--purple)}.colour-4{--c:var(--orange)}.colour-5{--c:var(--grey)}
+.failed-bar{fill:var(--red)}.bound{stroke:var(--fail);stroke-width:2}svg .bound-name{fill:var(--fail);font-weight:600}
+.curve polyline{fill:none;stroke-width:1.8}.curve{--c:var(--blue)}.colour-1{--c:var(--purple)}.colour-2{--c:var(--green)}.colour-3{--c:var(--orange)}.colour-4{--c:var(--red)}.colour-5{--c:var(--grey)}
 .curve polyline{stroke:var(--c)}.curve circle{fill:var(--c)}.colour-1 polyline{stroke-dasharray:7 3}.colour-2 polyline{stroke-dasharray:2 3}.colour-3 polyline{stroke-dasharray:9 3 2 3}.colour-4 polyline{stroke-dasharray:4 2}
 i.curve{background:var(--c)}.beside{display:grid;grid-template-columns:minmax(0,3fr) minmax(0,2fr);gap:24px;align-items:start}
 @media(max-width:860px){.beside{grid-template-columns:1fr}}

@@ -39,11 +39,11 @@ def join(*children: Content) -> Markup:
     return Markup("".join(parts))
 
 
-def picture(width: float, height: float, label: str, *children: Content, class_: str = "") -> Markup:
-    """An SVG drawing that keeps its proportions in whatever width it is given."""
+def picture(width: float, height: float, label: str, *children: Content, class_: str = "", at_most: float = 0.0) -> Markup:
+    """An SVG drawing that keeps its proportions in the width it is given; `at_most` so many pixels wide (0: any)."""
     return el(
         "svg", *children, viewBox=f"0 0 {num(width)} {num(height)}", role="group", aria_label=label,
-        class_=f"chart {class_}".strip(), preserveAspectRatio="xMinYMin meet",
+        class_=f"chart {class_}".strip(), style=f"max-width:{num(at_most)}px" if at_most else None,
     )  # fmt: skip
 
 

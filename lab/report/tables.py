@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from lab.report.result import Result, Run
+from lab.report.result import Check, Result, Run
 from lab.report.scale import quantity, seconds
 from lab.report.svg import Content, Markup, el, join
 
-_MANY_CHECKS, _MANY_MARKS, _MANY_CHANGES = 400, 300, 300
+_FEW_CHECKS, _MANY_CHECKS, _MANY_MARKS, _MANY_CHANGES = 24, 400, 300, 300
 _DURATIONS = frozenset(["longest_gap", "slowest_request", "stall"])
 _COUNTS = (
     "opened", "established", "pings", "answers", "requests", "replies", "sent", "received", "duplicated", "transfers",
@@ -45,14 +45,23 @@ def data(summary: str, *children: Content) -> Markup:
 
 
 def checks(result: Result) -> Markup:
-    """Every check, those that failed first; of very many, all that failed and the first of the others."""
+    """What was judged over all runs and whatever failed; the other checks folded, of very many the first."""
     every = sorted(result.all_checks(), key=lambda pair: pair[1].passed)
-    failed = sum(not check.passed for _, check in every)
-    shown = every[: max(failed, _MANY_CHECKS)]
-    rows = [(badge(c.passed), where, c.name, c.value, c.bound) for where, c in shown]
-    left_out = len(every) - len(shown)
-    note = el("p", f"{left_out:,} more checks passed; the JSON file has them.", class_="note") if left_out else None
-    return join(table(("verdict", "where", "what", "measured", "allowed"), rows), note)
+    over_all = {id(check) for check in result.checks}
+    shown = [pair for pair in every if not pair[1].passed or id(pair[1]) in over_all]
+    rest = [pair for pair in every if pair[1].passed and id(pair[1]) not in over_all]
+    few = len(rest) <= _FEW_CHECKS
+    head = ("verdict", "where", "what", "measured", "allowed")
+    first = table(head, [_check_row(where, check) for where, check in (every if few else shown)])
+    if few:
+        return first
+    folded = table(head, [_check_row(where, check) for where, check in rest[:_MANY_CHECKS]])
+    more = _more(len(rest) - _MANY_CHECKS, "checks that passed")
+    return join(first if shown else None, data(f"{len(rest):,} checks of single runs and steps passed", folded, more))
+
+
+def _check_row(where: str, check: Check) -> tuple[Cell, ...]:
+    return badge(check.passed), where, check.name, check.value, check.bound
 
 
 def runs(result: Result) -> Markup:
@@ -154,7 +163,7 @@ def facts(pairs: Iterable[tuple[str, str]]) -> Markup:
 
 
 def _more(count: int, what: str) -> Markup | None:
-    return el("p", f"{count:,} later {what} are left out here; the JSON file has them.", class_="note") if count else None
+    return el("p", f"{count:,} more {what} are left out here; the JSON file has them.", class_="note") if count > 0 else None
 
 
 def _cell(cell: Cell) -> Content:

@@ -7,6 +7,7 @@ from lab.report.layout import BOX_HEIGHT, BOX_WIDTH, Plan, Point, Wire
 from lab.report.result import Node, Topology
 from lab.report.svg import Markup, el, fit, join, num, picture, text
 
+_LARGEST = 1.3  # of a small topology: its words would shout
 _ROLES = {"transit": "transit router", "spine": "router", "router": "router", "other": "node"}
 
 
@@ -21,7 +22,7 @@ def draw(topology: Topology, focusable: bool = False) -> Markup:
         el("g", *_sites(plan), class_="sites"),
         el("g", *(_wire(w, a, b) for w, (a, b) in zip(plan.wires, interfaces, strict=True)), class_="wires"),
         el("g", *(_node(names[n], plan, focusable, i == 0) for i, n in enumerate(reading_order(plan))), class_="nodes"),
-        class_="topology",
+        class_="topology", at_most=plan.width * _LARGEST,
     )  # fmt: skip
 
 
