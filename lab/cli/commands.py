@@ -12,6 +12,7 @@ from lab.cli.common import SCHEMA_VERSION, lab_options, load_topology, table, te
 from lab.cli.demo import demo
 from lab.cli.files import runtime_for
 from lab.cli.report import report
+from lab.cli.view import view
 from lab.runtime import NodeStatus
 
 
@@ -175,3 +176,4 @@ def _node_row(node: NodeStatus) -> tuple[str, ...]:
 lab.add_command(bench)
 lab.add_command(demo)
 lab.add_command(report)
+lab.add_command(view)

@@ -27,7 +27,7 @@ def draw(times: Mapping[str, Sequence[float]], bounds: Sequence[tuple[str, float
 
 def _axes(scale: Scale, share: Scale) -> list[Markup]:
     parts = []
-    for tenth in range(0, 5):
+    for tenth in range(5):
         y = share.at(tenth / 4)
         parts.append(el("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, class_="grid"))
         parts.append(text(_LEFT - 8, y + 4, f"{tenth * 25} %", "tick-label", "end"))

@@ -170,7 +170,7 @@ def _spread(site: _Site, row: Sequence[str], width: float) -> float:
 def _ordered(
     sites: Sequence[_Site], neighbours: Mapping[str, Sequence[str]], middles: Mapping[str, float]
 ) -> dict[str, dict[tuple[int, int], list[str]]]:
-    """Rows in the order in which their links cross little: each node moves to the mean of its neighbours (barycentre)."""
+    """Rows in the order in which their links cross little: a node moves to the mean of its neighbours (barycentre)."""
     order = {site.name: {key: list(site.rows[key]) for key in sorted(site.rows)} for site in sites}
     for _ in range(_SWEEPS):
         at = {
@@ -182,7 +182,7 @@ def _ordered(
         for rows in order.values():
             for row in rows.values():
                 means = {n: sum(at[o] for o in neighbours[n]) / len(neighbours[n]) for n in row if neighbours[n]}
-                row.sort(key=lambda name: round(means.get(name, at[name]), 3))  # noqa: B023 - used at once
+                row.sort(key=lambda name: round(means.get(name, at[name]), 3))
     return order
 
 
@@ -230,7 +230,8 @@ def _gap(x: float, boxes: Sequence[float]) -> float:
     """The place nearest to `x` where a line passes a row of boxes; `x` itself where it is free."""
     clear = BOX_WIDTH / 2 + 6
     if all(abs(x - box) >= clear for box in boxes):
-        return round(x)
+        return float(round(x))
     places = [boxes[0] - clear - 4, boxes[-1] + clear + 4]
     places += [(one + other) / 2 for one, other in pairwise(boxes) if other - one >= 2 * (BOX_WIDTH / 2 + 4)]
-    return round(min(places, key=lambda place: abs(place - x)))
+    nearest: float = min(places, key=lambda place: abs(place - x))
+    return float(round(nearest))

@@ -1,5 +1,6 @@
-"""What clients saw, as symbols: each kind has a shape and a colour of its own; many at one place are one symbol that says
-how many it stands for. No I/O.
+"""What clients saw, as symbols: each kind has its shape and its colour. No I/O.
+
+Many at one place are one symbol that says how many it stands for.
 """
 
 from collections import Counter
@@ -21,6 +22,15 @@ _KNOWN = {
     "eof": "down", "other_backend": "star", "other-backend": "star",
 }  # fmt: skip
 
+_POLYGONS = {  # radii by turns, corners, turned by
+    "diamond": ((1.1,), 4, 0.0),
+    "triangle": ((1.1,), 3, 0.0),
+    "square": ((1.15,), 4, pi / 4),
+    "down": ((1.1,), 3, pi),
+    "star": ((1.2, 0.5), 10, 0.0),
+    "hexagon": ((1.0,), 6, 0.0),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
@@ -37,7 +47,9 @@ def shape_of(kind: str) -> str:
     return _KNOWN.get(kind, _SHAPES[-1])
 
 
-def clusters(things: Sequence[Thing], when: Callable[[Thing], float], scale: Scale) -> list[tuple[Cluster, list[Thing]]]:
+def clusters(
+    things: Sequence[Thing], when: Callable[[Thing], float], scale: Scale
+) -> list[tuple[Cluster, list[Thing]]]:
     """The things in order of time, those together that would be drawn on each other."""
     cells: list[list[Thing]] = []
     start = 0.0
@@ -97,7 +109,7 @@ def _said(cluster: Cluster, members: Sequence[Mark]) -> str:
         return "; ".join([f"{one.kind} at {when(cluster)}{length}", *filter(None, place)])
     streams = Counter(mark.stream for mark in members if mark.stream)
     edges = Counter(mark.edge for mark in members if mark.edge)
-    parts = [f"{cluster.count} × {one.kind}, {when(cluster)}{length}"]
+    parts = [f"{cluster.count} x {one.kind}, {when(cluster)}{length}"]
     parts += [f"{name} {count}" for name, count in [*streams.most_common(3), *edges.most_common(3)]]
     return "; ".join(parts)
 
@@ -107,24 +119,14 @@ def _places(mark: Mark) -> list[str]:
 
 
 def _path(shape: str, x: float, y: float, size: float) -> str:
-    match shape:
-        case "cross":
-            arm = size * 0.85
-            return (
-                f"M{num(x - arm)} {num(y - arm)}L{num(x + arm)} {num(y + arm)}"
-                f"M{num(x - arm)} {num(y + arm)}L{num(x + arm)} {num(y - arm)}"
-            )
-        case "star":
-            return _round(x, y, [size * 1.2, size * 0.5], 10)
-        case "down":
-            return _round(x, y, [size * 1.1], 3, pi)
-        case "triangle":
-            return _round(x, y, [size * 1.1], 3)
-        case "square":
-            return _round(x, y, [size * 1.15], 4, pi / 4)
-        case "diamond":
-            return _round(x, y, [size * 1.1], 4)
-    return _round(x, y, [size], 6)
+    if shape == "cross":
+        arm = size * 0.85
+        return (
+            f"M{num(x - arm)} {num(y - arm)}L{num(x + arm)} {num(y + arm)}"
+            f"M{num(x - arm)} {num(y + arm)}L{num(x + arm)} {num(y - arm)}"
+        )
+    radii, corners, turn = _POLYGONS[shape]
+    return _round(x, y, [size * radius for radius in radii], corners, turn)
 
 
 def _round(x: float, y: float, radii: Sequence[float], corners: int, turn: float = 0.0) -> str:

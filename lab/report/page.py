@@ -2,29 +2,31 @@
 
 from collections.abc import Iterable, Sequence
 
-from lab.report import cdf, marks, rates, style, tables, timeline, topology
+from lab.report import cdf, marks, rates, tables, timeline, topology
 from lab.report.failover import bounds_of, failover_times
 from lab.report.result import Result, Run
 from lab.report.scale import percentile, seconds
-from lab.report.svg import Content, Markup, el, join, picture
+from lab.report.svg import Content, Markup, el, join
 
 _DRAWN_RUNS = 6  # with charts; the others have their rows in tables
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+)
 
 
-def render(results: Sequence[Result]) -> str:
-    """One file for all the results, an overview first where there are several."""
+def render(results: Sequence[Result], sheet: str, script: str) -> str:
+    """One document for all the results, an overview first where there are several; `sheet` and `script` stand in it."""
     title = results[0].scenario.title or results[0].scenario.name if len(results) == 1 else f"{len(results)} scenarios"
     head = el(
         "head", el("meta", charset="utf-8"), el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", http_equiv="Content-Security-Policy", content=_POLICY), el("title", f"{title} - fairhop lab report"),
-        el("style", Markup(style.COLOURS + style.SHARED + style.REPORT)),
+        el("style", Markup(sheet)),
     )  # fmt: skip
     overview = _overview(results) if len(results) != 1 else None
     many = len(results) > 1
     body = [part for index, result in enumerate(results) for part in _result(result, f"s{index}", many)]
     main = el("main", overview, *body)
-    return "<!doctype html>\n" + el("html", head, el("body", main, el("script", Markup(style.SCRIPT))), lang="en") + "\n"
+    return "<!doctype html>\n" + el("html", head, el("body", main, el("script", Markup(script))), lang="en") + "\n"
 
 
 def _overview(results: Sequence[Result]) -> Markup:
@@ -34,7 +36,9 @@ def _overview(results: Sequence[Result]) -> Markup:
         checks = [check for _, check in result.all_checks()]
         name = el("a", result.scenario.name, href=f"#s{index}")
         met = f"{sum(check.passed for check in checks)} of {len(checks)}"
-        rows.append((tables.badge(result.passed), name, result.scenario.title, result.topology.name, result.runtime, met))
+        rows.append(
+            (tables.badge(result.passed), name, result.scenario.title, result.topology.name, result.runtime, met)
+        )
     head = el("div", tables.badge(passed == len(results)), el("h1", "Lab scenarios"), class_="title")
     said = el("p", f"{passed} of {len(results)} scenarios passed.", class_="soft")
     shown = tables.table(("verdict", "scenario", "what it shows", "topology", "runtime", "checks passed"), rows)
@@ -67,8 +71,12 @@ def _not_drawn(result: Result, drawn: Sequence[Run]) -> Markup | None:
     left_out = len(result.runs) - len(drawn)
     if not left_out:
         return None
-    which = "those that failed first, then by number" if not all(run.passed for run in result.runs) else "the first ones"
-    return el("p", f"{len(drawn)} runs are drawn below ({which}); {left_out} more are in this table alone.", class_="note")
+    which = (
+        "those that failed first, then by number" if not all(run.passed for run in result.runs) else "the first ones"
+    )
+    return el(
+        "p", f"{len(drawn)} runs are drawn below ({which}); {left_out} more are in this table alone.", class_="note"
+    )
 
 
 def _head(result: Result, anchor: str, many: bool) -> Markup:
@@ -90,10 +98,12 @@ def _head(result: Result, anchor: str, many: bool) -> Markup:
             ("failover_time, longest", seconds(max(times))),
         ]
     return el(
-        "header", el("div", tables.badge(result.passed), el("div", title, el("p", said, class_="soft")), class_="title"),
-        el("div", *(el("div", el("b", value), el("span", name), class_="tile") for name, value in tiles), class_="tiles"),
-        class_="card", id=anchor,
-    )  # fmt: skip
+        "header",
+        el("div", tables.badge(result.passed), el("div", title, el("p", said, class_="soft")), class_="title"),
+        el("div", *(el("div", el("b", text), el("span", name), class_="tile") for name, text in tiles), class_="tiles"),
+        class_="card",
+        id=anchor,
+    )
 
 
 def _failover(result: Result, times: dict[str, list[float]]) -> Markup:
@@ -108,11 +118,13 @@ def _failover(result: Result, times: dict[str, list[float]]) -> Markup:
     head = ("step", "events", "median", "p90", "p99", "longest")
     drawn = len(times) and el("div", cdf.draw(times, bounds))
     few = min(len(each) for each in times.values()) < 100
-    note = "A percentile is the smallest value that this share of events does not exceed; below 100 events p99 is the longest."
+    note = "A percentile is the smallest value that so many events do not exceed; below 100 events p99 is the longest."
     beside = el("div", tables.table(head, rows, range(1, 6)), el("p", note, class_="note") if few else None)
     without = None if bounds else el("p", "The scenario sets no bound on failover_time.", class_="note")
     return el(
-        "section", el("h2", "failover_time over repetitions"), el("div", drawn or None, join(beside, without), class_="beside")
+        "section",
+        el("h2", "failover_time over repetitions"),
+        el("div", drawn or None, join(beside, without), class_="beside"),
     )
 
 

@@ -103,4 +103,5 @@ def _said(name: str, points: Sequence[Pair], unit: str) -> str:
     if not points:
         return join(f"{name}: nothing was recorded")
     values = [value for _, value in points]
-    return f"{name}: {quantity(min(values))} to {quantity(max(values))} {unit} between {points[0][0]:g} and {points[-1][0]:g} s"
+    between = f"between {points[0][0]:g} and {points[-1][0]:g} s"
+    return f"{name}: {quantity(min(values))} to {quantity(max(values))} {unit} {between}"

@@ -1,7 +1,7 @@
 """What a report is made of: the result of a scenario as a scenario run writes it. Values only, no I/O.
 
-`schema()` gives the contract as a JSON schema; `lab/report/schema.json` is that, kept as a file for other tools. Reading
-is more tolerant than the schema: a key of a later version is passed over.
+`schema()` gives the contract as a JSON schema; `lab/report/schema.json` is that, kept as a file for other tools.
+Reading is more tolerant than the schema: a key of a later version is passed over.
 
 All times `t`, `until` are seconds since the run's traffic began, durations are seconds, rates are per second.
 """
@@ -182,7 +182,9 @@ def read(document: Mapping[str, Any]) -> tuple[Result, ...]:
     """The results in a JSON document: one result, or `{"schema_version": 1, "results": [...]}`. Raises ResultError."""
     version = document.get("schema_version") if isinstance(document, Mapping) else None
     if version != SCHEMA_VERSION:
-        raise ResultError(f"schema_version is {version!r}, expected {SCHEMA_VERSION}: this is no result of this version")
+        raise ResultError(
+            f"schema_version is {version!r}, expected {SCHEMA_VERSION}: this is no result of this version"
+        )
     try:
         if "results" in document:
             return Results.model_validate(document).results

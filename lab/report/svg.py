@@ -39,7 +39,9 @@ def join(*children: Content) -> Markup:
     return Markup("".join(parts))
 
 
-def picture(width: float, height: float, label: str, *children: Content, class_: str = "", at_most: float = 0.0) -> Markup:
+def picture(
+    width: float, height: float, label: str, *children: Content, class_: str = "", at_most: float = 0.0
+) -> Markup:
     """An SVG drawing that keeps its proportions in the width it is given; `at_most` so many pixels wide (0: any)."""
     return el(
         "svg", *children, viewBox=f"0 0 {num(width)} {num(height)}", role="group", aria_label=label,

@@ -85,9 +85,10 @@ def steps(run: Run) -> Markup:
         passed = all(check.passed for check in step.checks)
         shares = ", ".join(f"{edge} {quantity(count)}" for edge, count in step.edges.items()) or "-"
         moved = "-" if step.moved is None else f"{step.moved:,}"
+        times = seconds(step.routes), seconds(step.taken)
         rows.append(
             (badge(passed) if step.checks else "not judged", str(number), step.name, step.action or "-",
-             f"{step.t:.2f}", f"{step.until:.2f}", seconds(step.routes), seconds(step.taken), moved, shares, step.remark)
+             f"{step.t:.2f}", f"{step.until:.2f}", *times, moved, shares, step.remark)
         )  # fmt: skip
     head = ("verdict", "#", "step", "action", "from (s)", "to (s)", "routes", "taken", "moved", "edges", "remark")
     return table(head, rows, (1, 4, 5, 6, 7, 8))
@@ -163,7 +164,11 @@ def facts(pairs: Iterable[tuple[str, str]]) -> Markup:
 
 
 def _more(count: int, what: str) -> Markup | None:
-    return el("p", f"{count:,} more {what} are left out here; the JSON file has them.", class_="note") if count > 0 else None
+    return (
+        el("p", f"{count:,} more {what} are left out here; the JSON file has them.", class_="note")
+        if count > 0
+        else None
+    )
 
 
 def _cell(cell: Cell) -> Content:

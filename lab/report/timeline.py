@@ -84,7 +84,7 @@ def _faults(sheet: _Sheet, faults: Sequence[FaultSpan]) -> None:
         label = words if inside else fit(words, max(room, 0.0))
         taken = end if inside else end + 8 + width_of(label)
         row = next((i for i, busy in enumerate(rows) if busy <= x), len(rows))
-        rows[row:row + 1] = [taken + 6]
+        rows[row : row + 1] = [taken + 6]
         y = sheet.y + row * _LANE
         until = "the end" if fault.until is None else f"{fault.until:.3f} s"
         said = f"fault {fault.name}: {fault.text}; {fault.t:.3f} s to {until}"
@@ -111,7 +111,7 @@ def _marks(sheet: _Sheet, run: Run) -> None:
         sheet.y += _LANE
     if drawn < len(run.marks):
         sheet.notes.append(
-            f"{len(run.marks):,} marks are drawn as {drawn:,} symbols: those that would cover each other are one, larger, "
+            f"{len(run.marks):,} marks are {drawn:,} symbols: those that would cover each other are one, larger, "
             "and its text says how many it stands for."
         )
 
@@ -135,11 +135,15 @@ def _routes(sheet: _Sheet, changes: Sequence[RouteChange]) -> None:
             )
             for index, (cluster, members) in enumerate(found)
         ]  # fmt: skip
-        sheet.parts.append(el("g", *symbols, class_="lane-marks", role="group", aria_label=f"route changes at {router}"))
+        sheet.parts.append(
+            el("g", *symbols, class_="lane-marks", role="group", aria_label=f"route changes at {router}")
+        )
         drawn += len(found)
         sheet.y += _LANE
     if drawn < len(changes):
-        sheet.notes.append(f"{len(changes):,} route changes are drawn as {drawn:,} ticks: a tick's text names its changes.")
+        sheet.notes.append(
+            f"{len(changes):,} route changes are drawn as {drawn:,} ticks: a tick's text names its changes."
+        )
 
 
 def _change(cluster: marks.Cluster, members: Iterable[RouteChange]) -> str:

@@ -55,7 +55,7 @@ def _sites(plan: Plan) -> list[Markup]:
 
 def _wire(wire: Wire, a: str, b: str) -> Markup:
     return el(
-        "g", el("title", f"{a} – {b}"), el("path", d=_curve(wire.points), class_="wire"),
+        "g", el("title", f"{a} - {b}"), el("path", d=_curve(wire.points), class_="wire"),
         class_="link", data_a=a, data_b=b,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Results as a scenario run writes them, made from parameters: sizes, failures, repetitions. No measurement is in them."""
+"""Results as a scenario run writes them, made from parameters. Nothing in them was measured."""
 
 import random
 from typing import Any
@@ -58,7 +58,12 @@ def spine_leaf(spines: int = 2, leaves: int = 4, edges: int = 8, backends: int =
 
 
 def result(
-    seed: int = 1, repetitions: int = 12, duration: float = 30.0, marks: int = 30, lab: Json | None = None, broken_run: int = 5
+    seed: int = 1,
+    repetitions: int = 12,
+    duration: float = 30.0,
+    marks: int = 30,
+    lab: Json | None = None,
+    broken_run: int = 5,
 ) -> Json:
     """A scenario of four steps; `broken_run` (0: none) breaks flows and misses its bound."""
     chance = random.Random(seed)
@@ -73,7 +78,8 @@ def result(
         _check("failed", all(run["passed"] for run in runs), str(sum(not run["passed"] for run in runs)), "0"),
     ]
     return {
-        "schema_version": 1, "fairhop": "0.1.0", "kernel": "6.1.0-sample", "runtime": "netns", "when": "2026-01-02T03:04:05Z",
+        "schema_version": 1, "fairhop": "0.1.0", "kernel": "6.1.0-sample", "runtime": "netns",
+        "when": "2026-01-02T03:04:05Z",
         "versions": {"frr": "8.4.4", "exabgp": "5.0.15", "python": "3.11.2"}, "cores": 2,
         "scenario": {"name": "edge-drain", "title": "An edge is drained under load, another is killed, and both return",
                      "file": "edge-drain.yml", "covers": ["F3", "F16"]},
@@ -88,13 +94,20 @@ def results() -> Json:
 
 def large() -> Json:
     """300 s, 40 nodes, 10,000 marks, 10,000 route changes, ten points a second."""
-    found = result(repetitions=1, duration=300.0, marks=10_000, lab=topology(sites=3, edges=3, backends=6), broken_run=1)
+    found = result(
+        repetitions=1, duration=300.0, marks=10_000, lab=topology(sites=3, edges=3, backends=6), broken_run=1
+    )
     run = found["runs"][0]
     chance = random.Random(3)
     run["rates"]["edges"] = {name: _series(chance, 300.0, 900, 10) for name in run["rates"]["edges"]}
     routers = [node["name"] for node in found["topology"]["nodes"] if node["role"] == "router"]
     run["route_changes"] = [
-        {"t": round(chance.uniform(0, 300), 4), "router": chance.choice(routers), "prefix": VIP, "hops": ["a-e1", "a-e2"]}
+        {
+            "t": round(chance.uniform(0, 300), 4),
+            "router": chance.choice(routers),
+            "prefix": VIP,
+            "hops": ["a-e1", "a-e2"],
+        }
         for _ in range(10_000)
     ]
     return found
@@ -138,7 +151,8 @@ def _run(chance: random.Random, number: int, duration: float, marks: int, lab: J
         "faults": [
             {"name": "loss", "text": "30 % of packets towards a-r1:eth3 are lost", "t": round(duration * 0.5, 2),
              "until": round(duration * 0.62, 2)},
-            {"name": "delay", "text": "25 ms more on a-r2:eth1", "t": round(duration * 0.55, 2), "until": round(duration * 0.8, 2)},
+            {"name": "delay", "text": "25 ms more on a-r2:eth1", "t": round(duration * 0.55, 2),
+             "until": round(duration * 0.8, 2)},
         ] if broken else [],
         "failover_times": times, "checks": [_check("always routed", True, "yes", "yes")], "passed": not broken,
     }  # fmt: skip
@@ -154,7 +168,8 @@ def _step(
         "name": name, "action": action, "t": t, "until": until, "routes": routes, "taken": round(until - t - 2.5, 3),
         "remark": "an edge that is killed says no goodbye" if name == "edge kill" else "",
         "traffic": {
-            "web": {"label": name, "since": t, "until": until, "requests": answers, "replies": answers - sum(failed.values()),
+            "web": {"label": name, "since": t, "until": until, "requests": answers,
+                    "replies": answers - sum(failed.values()),
                     "failed": failed, "slowest_request": gap, "stall": 0.004},
             "held": {"label": name, "since": t, "until": until, "established": 1000, "pings": 6000, "answers": 6000,
                      "broken": {"reset": 3} if bad else {}, "longest_gap": gap},
@@ -172,7 +187,12 @@ def _step(
 
 
 def _series(
-    chance: random.Random, duration: float, level: float, per_second: int, steps: list[Json] | None = None, edge: str = ""
+    chance: random.Random,
+    duration: float,
+    level: float,
+    per_second: int,
+    steps: list[Json] | None = None,
+    edge: str = "",
 ) -> list[list[float]]:
     def at(t: float) -> float:
         out = any(s["t"] <= t <= s["until"] and s["action"] in (f"drain {edge}", f"kill {edge}") for s in steps or [])
@@ -183,7 +203,10 @@ def _series(
 
 def _mark(chance: random.Random, kill: float, duration: float, edges: list[str], backends: list[str]) -> Json:
     kind, length = chance.choices(_BREAKS, weights=(8, 4, 3, 2, 1))[0]
-    t = min(max(chance.gauss(kill + 0.3, duration / 60) if chance.random() < 0.8 else chance.uniform(0, duration), 0), duration)
+    t = min(
+        max(chance.gauss(kill + 0.3, duration / 60) if chance.random() < 0.8 else chance.uniform(0, duration), 0),
+        duration,
+    )
     flow = f"198.51.100.5:{chance.randint(32768, 60999)} > 203.0.113.10:80/tcp"
     return {
         "t": round(t, 4), "kind": kind, "stream": chance.choice(["web", "held"]), "flow": flow,
