@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 STAMP := $(VENV)/.installed
 BPF_DIR := edge/datapath/bpf
-TIERS := process or kernel or lab or containerlab
+TIERS := process or kernel or lab or containerlab or browser
 
 .PHONY: help venv bpf lab lab-containerlab images render lint unit test test-containerlab bench announcer-times hunt lock clean
 .DEFAULT_GOAL := help
@@ -45,7 +45,7 @@ lint: $(STAMP) ## ruff and mypy; warnings are errors
 	$(BIN)/mypy
 
 unit: bpf ## the tests that start no program and need no privilege: about 20 s on two cores
-	$(PYTEST) -q -n 2 -m "not slow and not process and not kernel and not lab and not containerlab"
+	$(PYTEST) -q -n 2 -m "not slow and not process and not kernel and not lab and not containerlab and not browser"
 
 test: bpf lint ## everything; the containerlab tier is skipped by name without Docker or Go
 	requirements/install-apt lab test
