@@ -28,7 +28,7 @@ _FLAGS = [
 
 @dataclass
 class Tab:
-    """One page in a browser of its own. `complaints`: errors of the console and of scripts. `asked`: every URL asked."""
+    """One page in a browser of its own. `complaints`: errors of the console and of scripts. `asked`: every URL."""
 
     page: "Page"
     complaints: list[str] = field(default_factory=list)

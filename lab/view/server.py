@@ -7,6 +7,7 @@ whose name was made to point here (DNS rebinding) asks under its own name and is
 import ipaddress
 import json
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -72,6 +73,11 @@ class Server(ThreadingHTTPServer):
             self._serving = False
             self.shutdown()
         super().server_close()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A page that was closed while it waited is no error; whatever else happens is told as the base class does."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
     @property
     def url(self) -> str:

@@ -21,7 +21,7 @@ def read(router: str, text: str) -> list[Session]:
     """The sessions in a router's answer to its command of `COMMANDS`."""
     try:
         return {"frr": _frr, "bird": _bird, "gobgp": _gobgp}[router](text)
-    except (KeyError, TypeError, AttributeError, IndexError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise ValueError(f"{router}: its sessions cannot be read: {error!r}") from error
 
 
@@ -47,22 +47,23 @@ def _frr(text: str) -> list[Session]:
 
 
 def _bird(text: str) -> list[Session]:
-    """`show protocols all` of BIRD 2: a line for the protocol, then its details, indented."""
+    """`show protocols all` of BIRD 2: a line for the protocol, then its details and channels, indented."""
     sessions: list[Session] = []
     details: dict[str, str] = {}
+    imported: list[int] = []  # by each channel of the protocol
     bgp = False
     for line in [*text.splitlines(), "end end"]:
         if line[:1].isspace() or not line:
             key, _, value = line.strip().partition(":")
+            if key == "Routes":
+                imported.append(int(value.split()[0]))
             details.setdefault(key, value.strip())
             continue
         if bgp and "Neighbor address" in details:
             state = details.get("BGP state", "Unknown")
-            routes = details.get("Routes", "").split()
-            prefixes = int(routes[0]) if routes and routes[0].isdecimal() else None
-            sessions.append(Session(details["Neighbor address"], state, state == "Established", prefixes))
+            sessions.append(Session(details["Neighbor address"], state, state == "Established", sum(imported)))
         words = line.split()
-        bgp, details = len(words) > 1 and words[1] == "BGP", {}
+        bgp, details, imported = len(words) > 1 and words[1] == "BGP", {}, []
     return sessions
 
 

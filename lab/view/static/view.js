@@ -84,9 +84,10 @@
     put('n-nodes', all.filter(n => n.state === 'running').length + ' of ' + all.length);
     put('n-sessions', sessions.filter(s => s.up).length + ' of ' + sessions.length);
     put('n-faults', String(state.faults.length));
+    document.title = (all.some(n => n.health !== 'up') || state.faults.length ? '! ' : '') + state.lab + ' - fairhop lab view';
     put('n-rate', short(state.links.reduce((sum, l) => sum + l.packets[0] + l.packets[1], 0)));
     for (const [name, g] of nodes) paintNode(name, g);
-    const most = Math.max(100, ...state.links.map(l => l.packets[0] + l.packets[1]));
+    const most = Math.max(1000, ...state.links.map(l => l.packets[0] + l.packets[1]));
     for (const link of state.links) paintLink(link, most);
     fill('faults', state.faults.map(f => { const li = el('li'); li.append(el('b', f.name), ' ', f.text === f.name ? '' : f.text); return li; }), 'none');
     fill('changes', state.changes.map(c => {

@@ -21,7 +21,8 @@ _TEXTS = """svg => [...svg.querySelectorAll('text')].filter(t => t.textContent).
     return {words: t.textContent, left: r.left, right: r.right, top: r.top, bottom: r.bottom}})"""
 _BOXES = """selector => [...document.querySelectorAll(selector)].map(e => {
     const r = e.getBoundingClientRect();
-    return {words: e.getAttribute('aria-label') || e.id, left: r.left, right: r.right, top: r.top, bottom: r.bottom}})"""
+    const words = e.getAttribute('aria-label') || e.id;
+    return {words, left: r.left, right: r.right, top: r.top, bottom: r.bottom}})"""
 
 
 @pytest.fixture(scope="module", name="tab")
@@ -106,7 +107,7 @@ def test_dark_and_light_differ_and_both_can_be_read(tab: browser.Tab, tmp_path: 
     show(tab, sample.result(repetitions=1, broken_run=0), tmp_path)
     contrasts = []
     for scheme in ("light", "dark"):
-        tab.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        tab.page.emulate_media(color_scheme=scheme)
         contrasts.append(tab.page.evaluate(_CONTRAST))
     tab.page.emulate_media(color_scheme="light")
     assert contrasts[0]["back"] != contrasts[1]["back"]
@@ -115,10 +116,14 @@ def test_dark_and_light_differ_and_both_can_be_read(tab: browser.Tab, tmp_path: 
 
 _CONTRAST = """() => {
     const light = c => { const v = c.match(/[0-9.]+/g).slice(0, 3).map(x => x / 255)
-        .map(x => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4); return 0.2126*v[0] + 0.7152*v[1] + 0.0722*v[2] };
-    const ratio = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p); return (x + 0.05) / (y + 0.05) };
+        .map(x => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * v[0] + 0.7152 * v[1] + 0.0722 * v[2] };
+    const ratio = (a, b) => {
+        const [x, y] = [light(a), light(b)].sort((p, q) => q - p);
+        return (x + 0.05) / (y + 0.05) };
     const back = getComputedStyle(document.querySelector('section')).backgroundColor;
-    const found = [...document.querySelectorAll('p, td, h1, h2, svg .lane-name, svg .tick-label, svg .axis-title')].map(e =>
+    const words = 'p, td, h1, h2, svg .lane-name, svg .tick-label, svg .axis-title';
+    const found = [...document.querySelectorAll(words)].map(e =>
         ratio(e instanceof SVGElement ? getComputedStyle(e).fill : getComputedStyle(e).color, back));
     const badges = [...document.querySelectorAll('.badge')].map(e =>
         ratio(getComputedStyle(e).color, getComputedStyle(e).backgroundColor));
