@@ -138,6 +138,9 @@ def _run(run: Run, is_open: bool) -> Markup:
         parts.append(tables.data("Marks as a table", tables.marks(run)))
     if run.route_changes:
         parts.append(tables.data("Route changes as a table", tables.changes(run)))
+    if run.next_hops:
+        parts.append(tables.data("Next hops as a table", tables.next_hops(run)))
+    parts.append(tables.left_out(run))
     for what, unit, series in (
         ("Edges", "packets/s", run.rates.edges),
         ("Backends", "answers/s", run.rates.backends),

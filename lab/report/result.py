@@ -68,7 +68,10 @@ class Topology(Part):
 
 
 class Step(Part):
-    """One step: `routes` from the order to the last router's kernel, `taken` the time until the engine went on."""
+    """One step: `routes` from the order to the last router's kernel, `taken` the time until the engine went on.
+
+    `edges`: flows that each carried; `carried`: only after the routes had come. `error`: why the step was not finished.
+    """
 
     name: str
     action: str = ""
@@ -79,7 +82,11 @@ class Step(Part):
     remark: str = ""
     traffic: Mapping[str, Mapping[str, Any]] = {}
     edges: Mapping[str, float] = {}
+    carried: Mapping[str, float] = {}
+    routers: Mapping[str, float | None] = {}
     moved: int | None = None
+    outcomes: tuple[Mapping[str, Any], ...] = ()
+    error: str = ""
     reasons: Mapping[str, Mapping[str, int]] = {}
     checks: tuple[Check, ...] = ()
 
@@ -129,14 +136,25 @@ class Failover(Part):
     seconds: float
 
 
+class NextHops(Part):
+    """What a router's kernel did with a prefix, in words."""
+
+    router: str
+    prefix: str
+    next_hops: str
+
+
 class Run(Part):
-    """One repetition."""
+    """One repetition. `left_out`: expectations that could not be looked at, and why. `traffic`: over the whole run."""
 
     number: int
     up: float | None = None
     converged: float | None = None
     duration: float
     steps: tuple[Step, ...] = ()
+    traffic: Mapping[str, Mapping[str, Any]] = {}
+    next_hops: tuple[NextHops, ...] = ()
+    left_out: Mapping[str, str] = {}
     rates: Rates = Rates()
     route_changes: tuple[RouteChange, ...] = ()
     marks: tuple[Mark, ...] = ()
@@ -168,7 +186,8 @@ class Result(Part):
         for run in self.runs:
             yield from ((f"run {run.number}", check) for check in run.checks)
             for step in run.steps:
-                yield from ((f"run {run.number}, {step.name}", check) for check in step.checks)
+                where = f"run {run.number}, {step.name}"
+                yield from ((where, _without(check, f"{step.name}: ")) for check in step.checks)
 
 
 class Results(Part):
@@ -176,6 +195,11 @@ class Results(Part):
 
     schema_version: Literal[1]
     results: tuple[Result, ...]
+
+
+def _without(check: Check, prefix: str) -> Check:
+    """A check of a step may begin with the step's name, which stands beside it anyway."""
+    return check.model_copy(update={"name": check.name.removeprefix(prefix)})
 
 
 def read(document: Mapping[str, Any]) -> tuple[Result, ...]:

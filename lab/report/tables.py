@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from lab.report.result import Check, Result, Run
+from lab.report.result import Check, Result, Run, Step
 from lab.report.scale import quantity, seconds
 from lab.report.svg import Content, Markup, el, join
 
@@ -88,7 +88,7 @@ def steps(run: Run) -> Markup:
         times = seconds(step.routes), seconds(step.taken)
         rows.append(
             (badge(passed) if step.checks else "not judged", str(number), step.name, step.action or "-",
-             f"{step.t:.2f}", f"{step.until:.2f}", *times, moved, shares, step.remark)
+             f"{step.t:.2f}", f"{step.until:.2f}", *times, moved, shares, _remark(step))
         )  # fmt: skip
     head = ("verdict", "#", "step", "action", "from (s)", "to (s)", "routes", "taken", "moved", "edges", "remark")
     return table(head, rows, (1, 4, 5, 6, 7, 8))
@@ -97,6 +97,7 @@ def steps(run: Run) -> Markup:
 def streams(run: Run) -> Markup | None:
     """What each stream saw in each step; only columns that hold anything."""
     found = [(step.name, stream, facts) for step in run.steps for stream, facts in step.traffic.items()]
+    found += [("the whole run", stream, facts) for stream, facts in run.traffic.items()]
     counts = [key for key in _COUNTS if any(facts.get(key) for _, _, facts in found)]
     durations = [key for key in sorted(_DURATIONS) if any(facts.get(key) for _, _, facts in found)]
     if not found:
@@ -139,6 +140,25 @@ def changes(run: Run) -> Markup:
     rows = [(f"{c.t:.3f}", c.router, c.prefix, ", ".join(c.hops) or "no next hop") for c in first]
     shown = table(("at (s)", "router", "prefix", "next hops"), rows, (0,))
     return join(shown, _more(len(run.route_changes) - len(rows), "route changes"))
+
+
+def next_hops(run: Run) -> Markup:
+    """What routers' kernels did with each prefix."""
+    rows = [(hop.router, hop.prefix, hop.next_hops) for hop in run.next_hops]
+    return table(("router", "prefix", "next hops"), rows)
+
+
+def left_out(run: Run) -> Markup | None:
+    """What was expected and could not be looked at: no pass."""
+    notes = (el("p", f"Not judged: {what}: {why}", class_="note") for what, why in run.left_out.items())
+    return join(*notes) or None
+
+
+def _remark(step: Step) -> str:
+    """The step's own remark, why it was not finished, and when each router had followed."""
+    error = f"not finished: {step.error}" if step.error else ""
+    routers = ", ".join(f"{router} {seconds(after)}" for router, after in step.routers.items() if after is not None)
+    return "; ".join(filter(None, (step.remark, error, f"routes at {routers}" if routers else "")))
 
 
 def faults(run: Run) -> Markup:

@@ -1,10 +1,11 @@
 """The live page as one HTML document: the drawing of the topology, and places that the script fills. No I/O."""
 
-from lab.report import topology
+from lab.report import layout, topology
 from lab.report.result import Link, Node, Topology
 from lab.report.svg import Markup, el
 from lab.topology.model import Topology as LabTopology
 
+_BROAD = 900.0  # a drawing that is wider than this takes the whole width of the page
 _KEYS = (
     ("Tab", "to the topology, the tables, the search"),
     ("← ↑ → ↓", "from node to node"),
@@ -43,6 +44,7 @@ def render(lab: LabTopology, runtime: str, sheet: str, script: str) -> str:
         _side(),
         _table("links", "Links", ("link", "packets/s", "bits/s", "last minute, packets/s"), "card big"),
         _table("sessions", "BGP sessions", ("node", "peer", "state", "prefixes", "since"), "card side"),
+        class_="broad" if layout.plan(shape).width > _BROAD else None,
     )  # fmt: skip
     body = el("body", _top(lab.name, runtime), main, _detail(), _help(), _live_region(), el("script", Markup(script)))
     return "<!doctype html>\n" + el("html", head, body, lang="en") + "\n"

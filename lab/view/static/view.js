@@ -15,6 +15,7 @@
   const row = cells => { const tr = el('tr'); for (const c of cells) { const td = el('td'); td.append(c ?? ''); tr.append(td); } return tr; };
   const short = v => v >= 1e9 ? (v / 1e9).toPrecision(3) + ' G' : v >= 1e6 ? (v / 1e6).toPrecision(3) + ' M'
     : v >= 1e3 ? (v / 1e3).toPrecision(3) + ' k' : String(Math.round(v));
+  const tiny = v => short(v < 1000 ? v : Number(v.toPrecision(2))).replace(/\.(\d)0/, '.$1').replace(/(\d\d)\.0/, '$1').replace(' ', '');
   const age = s => s === null || s === undefined ? '' : s < 60 ? s.toFixed(0) + ' s' : s < 3600 ? (s / 60).toFixed(0) + ' min' : (s / 3600).toFixed(1) + ' h';
   const put = (id, text) => { if ($(id).textContent !== text) $(id).textContent = text; };
   const fill = (id, children, none) => $(id).replaceChildren(...(children.length ? children : [el($(id).tagName === 'TBODY' ? 'tr' : 'li', none, 'none')]));
@@ -40,7 +41,7 @@
     const sign = g.querySelector('.signs');
     sign.textContent = (faults.length ? '⚡' : '') + { up: '✓', degraded: '!', down: '✗' }[node.health];
     sign.setAttribute('class', 'signs ' + node.health);
-    g.querySelector('.node-role').textContent = node.state === 'running' ? '↓' + short(rx) + ' ↑' + short(tx) : node.state;
+    g.querySelector('.node-role').textContent = node.state === 'running' ? '↓' + tiny(rx) + ' ↑' + tiny(tx) : node.state;
     const said = name + ': ' + node.state + (node.sessions.length ? ', ' + up + ' of ' + node.sessions.length + ' sessions up' : '')
       + ', ' + short(rx) + ' packets/s in, ' + short(tx) + ' out' + (faults.length ? ', fault: ' + faults.map(f => f.text).join('; ') : '');
     g.setAttribute('aria-label', said);
@@ -71,7 +72,7 @@
     const total = link.packets[0] + link.packets[1];
     g.classList.toggle('broken', !link.up);
     g.classList.toggle('busy', link.up && total >= 10);
-    g.querySelector('.wire').style.strokeWidth = link.up ? (1.2 + 3.4 * Math.sqrt(total / most)).toFixed(2) : '';
+    g.querySelector('.wire').style.strokeWidth = link.up ? (1.2 + 2.4 * Math.sqrt(total / most)).toFixed(2) : '';
     g.querySelector('title').textContent = linkWords(link);
   }
 

@@ -1,7 +1,7 @@
 """Makes what documents and tests show: `python -m tests.lab.report ...`.
 
-`FILE.html`, `--large FILE.html`, `--several FILE.html`: a report of sample data. `--picture FILE.png [RESULT.json]`: the
-first screens of a report, as a picture. `--schema`: lab/report/schema.json.
+`FILE.html`, `--large FILE.html`, `--several FILE.html`: a report of sample data. `--picture FILE.png [RESULT.json]`:
+the first screens of a report, as a picture. `--schema`: lab/report/schema.json.
 """
 
 import json

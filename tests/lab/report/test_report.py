@@ -161,6 +161,26 @@ def test_the_timeline_says_what_it_drew_together() -> None:
     assert re.fullmatch(r"10,000 route changes are drawn as \d+ ticks: .*", notes[1])
 
 
+def test_a_bound_of_a_step_is_one_too() -> None:
+    document = sample.result(repetitions=1)
+    step = document["runs"][0]["steps"][0]
+    name = "from the node to the last router's kernel"
+    step["checks"] = [{"name": f"edge drain: {name}", "passed": True, "value": "58 ms", "bound": "at most 200 ms"}]
+    found = result.read(document)[0]
+    assert (f"{name}: at most 200 ms", 0.2) in failover.bounds_of(found)
+    assert ("run 1, edge drain", name) in [(where, check.name) for where, check in found.all_checks()]
+
+
+def test_what_could_not_be_judged_is_said() -> None:
+    document = sample.result(repetitions=1)
+    run = document["runs"][0]
+    run["left_out"] = {"share": "only one edge is there"}
+    run["steps"][0]["error"] = "a-e1 did not answer"
+    text = render(*result.read(document))
+    assert "Not judged: share: only one edge is there" in text
+    assert "not finished: a-e1 did not answer" in text
+
+
 def test_bounds_are_taken_from_checks() -> None:
     assert failover.bounds_of(one()) == [("failover_time p99: at most 300 ms", 0.3)]
     curve = cdf.draw({"kill": [0.05, 0.2]}, [("p99 at most 300 ms", 0.3)])

@@ -78,7 +78,7 @@ def label(tab: browser.Tab) -> str:
 def test_45_nodes_are_drawn_with_their_rates(tab: browser.Tab, fake: Fake) -> None:
     assert len(fake.lab.nodes) == 45
     expect(tab.page.locator("#n-nodes")).to_have_text("45 of 45", timeout=WITHIN)
-    expect(tab.page.locator('[data-node="a-e1"] .node-role')).to_have_text("↓2.47 k ↑2.47 k")
+    expect(tab.page.locator('[data-node="a-e1"] .node-role')).to_have_text("↓2.5k ↑2.5k")
     expect(tab.page.locator("#freshness")).to_have_text("live")
     browser.ARTIFACTS.mkdir(parents=True, exist_ok=True)
     tab.page.screenshot(path=browser.ARTIFACTS / "view.png", full_page=True)
