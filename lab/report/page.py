@@ -56,7 +56,8 @@ def _result(result: Result, anchor: str, many: bool) -> list[Markup]:
     if times:
         parts.append(_failover(result, times))
     parts.append(el("section", el("h2", "Runs"), tables.runs(result), _not_drawn(result, drawn)))
-    parts += [_run(run, is_open=run is first or len(drawn) <= 2) for run in drawn]
+    folded = many and result.passed  # of many scenarios, those that failed are what people look for
+    parts += [_run(run, is_open=not folded and (run is first or len(drawn) <= 2)) for run in drawn]
     parts.append(_about(result))
     return parts
 
