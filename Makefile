@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 STAMP := $(VENV)/.installed
 BPF_DIR := edge/datapath/bpf
-TIERS := process or kernel or lab or containerlab
+TIERS := process or kernel or lab or containerlab or browser
 
-.PHONY: help venv bpf lab lab-containerlab images render lint unit test test-containerlab bench announcer-times hunt lock clean
+.PHONY: help venv bpf lab lab-containerlab images render lint unit test test-containerlab bench announcer-times report-picture hunt lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -45,7 +45,7 @@ lint: $(STAMP) ## ruff and mypy; warnings are errors
 	$(BIN)/mypy
 
 unit: bpf ## the tests that start no program and need no privilege: about 20 s on two cores
-	$(PYTEST) -q -n 2 -m "not slow and not process and not kernel and not lab and not containerlab"
+	$(PYTEST) -q -n 2 -m "not slow and not process and not kernel and not lab and not containerlab and not browser"
 
 test: bpf lint ## everything; the containerlab tier is skipped by name without Docker or Go
 	requirements/install-apt lab test
@@ -57,6 +57,9 @@ bench: bpf ## what a packet, a table and a generation cost here -> build/bench.j
 
 announcer-times: bpf ## from events at an edge to routes in FRR's and BIRD's kernels -> build/announce.json
 	$(BIN)/python -m lab.announce --json build/announce.json --plot build/announce.png
+
+report-picture: $(STAMP) ## a picture of a report -> build/report.png: make report-picture RESULT=result.json
+	$(BIN)/python -m tests.lab.report --picture build/report.png $(RESULT)
 
 hunt: bpf ## fuzz the programs against their oracles with fresh seeds: make hunt SECONDS=600
 	$(BIN)/python -m tests.datapath.hunt --seconds $(or $(SECONDS),60)

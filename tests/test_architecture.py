@@ -35,8 +35,10 @@ CORES_BY_PACKAGE = {
     "lab/observe": "check fib rtnetlink taps tunnel",
     "lab/observe/flowtap": "flows",
     "lab/render": "frr frr_policy host lab_files",
+    "lab/report": "cdf failover layout marks page rates result scale svg tables timeaxis timeline topology",
     "lab/topology": "envsubst graph inherit keys links model parse",
     "lab/traffic": "facts flow http_reply ledger plan",
+    "lab/view": "counters faults live model page sessions",
 }
 CORES = [f"{package}/{name}.py" for package, names in CORES_BY_PACKAGE.items() for name in names.split()]
 PACKAGES = {package.replace("/", ".") for package in CORES_BY_PACKAGE}  # their __init__ holds a docstring only

@@ -11,6 +11,8 @@ from lab.cli.bench import bench
 from lab.cli.common import SCHEMA_VERSION, lab_options, load_topology, table, tell
 from lab.cli.demo import demo
 from lab.cli.files import runtime_for
+from lab.cli.report import report
+from lab.cli.view import view
 from lab.runtime import NodeStatus
 
 
@@ -173,3 +175,5 @@ def _node_row(node: NodeStatus) -> tuple[str, ...]:
 
 lab.add_command(bench)
 lab.add_command(demo)
+lab.add_command(report)
+lab.add_command(view)
