@@ -62,6 +62,12 @@ class Runtime(Protocol):
     def start(self, node: str) -> None:
         """Start a killed node again with the links it had; returns when it is ready as the topology defines."""
 
+    def stop(self, node: str) -> None:
+        """End a node's programs, SIGTERM first and SIGKILL after a grace; its links stay, as after `kill`."""
+
+    def restart(self, node: str) -> None:
+        """`stop`, then `start`: the node has the links it had; returns when it is ready."""
+
 
 def finish(process: subprocess.Popen[str], node: str, argv: Sequence[str], timeout: float) -> Completed:
     """Wait for a command in a node; after `timeout` seconds, or when interrupted, it is killed. Raises `LabError`."""

@@ -31,11 +31,11 @@ CORES_BY_PACKAGE = {
     "lab/announce": "figures files plan rows",
     "lab/bench": "cases figures world",
     "lab/job": "convergence scenario",
-    "lab/netns": "spec",
+    "lab/netns": "link_messages spec",
     "lab/observe": "check fib rtnetlink taps tunnel",
     "lab/observe/flowtap": "flows",
     "lab/render": "frr frr_policy host lab_files",
-    "lab/topology": "envsubst graph inherit keys links model parse",
+    "lab/topology": "dotenv envsubst graph inherit keys kinds links model notes parse",
     "lab/traffic": "facts flow http_reply ledger plan",
 }
 CORES = [f"{package}/{name}.py" for package, names in CORES_BY_PACKAGE.items() for name in names.split()]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
 from lab.netns.links import LinkLayer
+from lab.netns.places import Places
 from lab.netns.readiness import NodeAccess, wait_ready
 from lab.netns.stages import Stages
 from lab.runtime import Completed, LabError, Progress
@@ -20,8 +21,11 @@ _REPORT_EVERY = 5.0
 class Deployment:
     """One pass over a topology. `run` returns when every node is ready, or raises after `abort` has been called."""
 
-    def __init__(self, topology: Topology, access: NodeAccess, links: LinkLayer, progress: Progress) -> None:
+    def __init__(
+        self, topology: Topology, places: Places, access: NodeAccess, links: LinkLayer, progress: Progress
+    ) -> None:
         self._topology, self._access, self._links, self._progress = topology, access, links, progress
+        self._own = frozenset(places.processes())
         self._stages = Stages(topology.nodes)
         self._stopped = threading.Event()
 
@@ -47,7 +51,7 @@ class Deployment:
                 self._progress(f"waiting for {', '.join(sorted(jobs[job] for job in pending))}")
 
     def _deploy(self, node: Node) -> None:
-        if self._access.is_running(node.name):
+        if node.name in self._own and self._access.is_running(node.name):
             self._confirm(node)
             return
         self._pass(node, "create", lambda: self._create(node))
@@ -55,7 +59,7 @@ class Deployment:
         self._pass(node, "configure", lambda: None)
         for command in node.exec:
             self._run_logged(node.name, command)
-        if node.healthcheck:
+        if node.healthcheck and node.name in self._own:
             self._pass(node, "healthy", lambda: wait_ready(node, self._access, self._stopped))
         if self._stages.is_awaited(node.name, "exit"):
             self._pass(node, "exit", lambda: self._wait_exit(node.name))
@@ -77,7 +81,8 @@ class Deployment:
     def _create(self, node: Node) -> None:
         if self._stopped.wait(node.startup_delay):
             raise LabError("the deployment was cancelled")
-        self._access.start(node.name)
+        if node.name in self._own:
+            self._access.start(node.name)
 
     def _run_stage_commands(self, node: Node, stage: StageName, phase: str) -> None:
         for command in node.stages[stage].commands if stage in node.stages else ():

@@ -52,7 +52,8 @@ def _outer(spec: NodeSpec, writer: int) -> None:
     os.setsid()
     os.umask(0o022)
     log = os.open(spec.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-    linux.setns(spec.netns, linux.CLONE_NEWNET)
+    if spec.netns:
+        linux.setns(spec.netns, linux.CLONE_NEWNET)
     linux.unshare(_NAMESPACES)
     pid = os.fork()
     if pid:
@@ -205,7 +206,9 @@ def _execute(spec: NodeSpec, log: int) -> None:
     if not tini:
         raise OSError("tini is missing on this machine: apt-get install tini")
     if not command:
-        raise OSError(f"command '{spec.argv[0]}' is not found in {path}")
+        raise OSError(
+            f"command '{spec.argv[0]}' is not found in {path}: nodes have this machine's programs, no image's"
+        )
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
