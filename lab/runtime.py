@@ -33,8 +33,21 @@ class Completed:
     stderr: str
 
 
+@dataclass(frozen=True, slots=True)
+class DeployTimes:
+    """Seconds from the call of `deploy` until all nodes ran and had their links, and until all were ready."""
+
+    linked: float
+    ready: float
+
+
 class Runtime(Protocol):
-    """Deploys one topology and reaches into its nodes. Methods raise `LabError`."""
+    """Deploys one topology and reaches into its nodes. Methods raise `LabError`.
+
+    A node has a PID 1 (`NodeStatus.pid`), whose death ends all its processes, and a network namespace (`netns`) that
+    keeps the links while it is dead. A node that is a bridge in another node, or the machine itself, has no process of
+    its own: `kill`, `stop`, `start` and `restart` refuse it.
+    """
 
     name: str
 

@@ -200,6 +200,19 @@ def _set_sysctls(sysctls: Mapping[str, str]) -> None:
             raise OSError(f"sysctl {name}={value}: {os.strerror(error.errno or 0)}") from None
 
 
+def _silent_input() -> int:
+    """A standard input that never says anything and never ends, as that of a container with an open terminal.
+
+    Open for writing too, a pipe with a name has a writer as long as it has a reader. A shell as command lives on so.
+    """
+    name = "/run/.stdin"
+    os.mkfifo(name)
+    try:
+        return os.open(name, os.O_RDWR | os.O_CLOEXEC)
+    finally:
+        os.unlink(name)
+
+
 def _execute(spec: NodeSpec, log: int) -> None:
     path = spec.env["PATH"]
     tini, command = shutil.which("tini", path=path), shutil.which(spec.argv[0], path=path)
@@ -214,7 +227,7 @@ def _execute(spec: NodeSpec, log: int) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+    os.dup2(_silent_input(), 0)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.execve(tini, ["tini", "-g", "--", *spec.argv], dict(spec.env))

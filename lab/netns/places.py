@@ -1,4 +1,4 @@
-"""Where each node of a lab lives on this machine: in a network namespace of its own, another node's or the machine's."""
+"""Where each node of a lab lives: in a network namespace of its own, another node's or the machine's."""
 
 import os
 from collections.abc import Iterator

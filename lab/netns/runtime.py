@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from lab.netns.links import LinkLayer
 from lab.netns.places import Places
 from lab.netns.readiness import NodeAccess, wait_ready
 from lab.netns.spec import NodeSpec, Surroundings, labels, node_spec
-from lab.runtime import Completed, LabError, NodeStatus, Progress, finish
+from lab.runtime import Completed, DeployTimes, LabError, NodeStatus, Progress, finish
 from lab.topology import dotenv
 from lab.topology.model import HOST, Topology
 
@@ -45,6 +46,7 @@ class NetnsRuntime:
     def __init__(self, topology: Topology) -> None:
         self._topology = replace(topology, folder=str(Path(topology.folder).resolve()))
         self._places = Places(self._topology, _host_bridges(self._topology))
+        self.times: DeployTimes | None = None
         self._client: GuardianClient | None = None
         self._from_files: dict[str, dict[str, str]] = {}
 
@@ -62,6 +64,7 @@ class NetnsRuntime:
         Until `keep` is called the lab lives only as long as this object and this process.
         """
         _require_root()
+        began = time.monotonic()
         for note in self._topology.notes:
             progress(f"note: {note}")
         self._read_env_files()
@@ -69,8 +72,9 @@ class NetnsRuntime:
             client = self._client = self._client or self._guardian()
             if client.existed:
                 self._require_same_description()
-            deployment = Deployment(self._topology, self._places, self._access(), links, progress)
+            deployment = Deployment(self._topology, self._places, self._access(), links, progress, self._note_ready)
             deployment.run(self.close if client.existed else self._abort)
+        self.times = DeployTimes(deployment.laid - began, time.monotonic() - began)
 
     def keep(self) -> None:
         """Let the lab live on after this process."""
@@ -139,6 +143,11 @@ class NetnsRuntime:
             finally:
                 client.close()
         wait_ready(self._topology.nodes[node], self._access(), threading.Event())
+        self._note_ready(node)
+
+    def _note_ready(self, node: str) -> None:
+        """For whoever watches the lab from elsewhere."""
+        state.write_ready(self._topology.name, node, self._pid(node))
 
     def stop(self, node: str, grace: float = STOP_GRACE) -> None:
         """End a node as Docker does: SIGTERM to its programs, and SIGKILL to all that is left after `grace` seconds.

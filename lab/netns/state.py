@@ -114,6 +114,19 @@ def write_pid(lab: str, node: str, pid: int) -> None:
     path.write_text(f"{pid} {linux.start_time(pid)}\n")
 
 
+def write_ready(lab: str, node: str, pid: int) -> None:
+    """Remember that the node whose PID 1 is `pid` was found ready; nothing when the lab goes just now."""
+    with contextlib.suppress(OSError):
+        (folder(lab) / f"{node}.ready").write_text(f"{pid}\n")
+
+
+def is_ready(lab: str, node: str, pid: int) -> bool:
+    """Whether the node was found ready since this PID 1 runs."""
+    with contextlib.suppress(OSError):
+        return (folder(lab) / f"{node}.ready").read_text() == f"{pid}\n"
+    return False
+
+
 def node_pid(lab: str, node: str) -> int:
     """The pid of the node's running PID 1; 0 when it does not run."""
     try:

@@ -323,8 +323,8 @@ def test_errors_of_a_link(link: str, expected: str) -> None:
 
 def test_a_kind_of_containerlab_is_told_from_one_that_is_unknown() -> None:
     assert errors("name: t\ntopology: {nodes: {a: {kind: nokia_srlinux}, b: {kind: linus}}}") == [
-        "t.yml:2:29: kind 'nokia_srlinux' is containerlab's but not supported here: expected linux, bridge or host",
-        "t.yml:2:55: kind 'linus' is unknown: expected linux, bridge or host; did you mean 'linux'?",
+        "t.yml:2:30: kind 'nokia_srlinux' is containerlab's but not supported here: expected linux, bridge or host",
+        "t.yml:2:56: kind 'linus' is unknown: expected linux, bridge or host; did you mean 'linux'?",
     ]
 
 
