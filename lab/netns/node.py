@@ -210,7 +210,7 @@ def _silent_input() -> int:
     try:
         return os.open(name, os.O_RDWR | os.O_CLOEXEC)
     finally:
-        os.unlink(name)
+        Path(name).unlink()
 
 
 def _execute(spec: NodeSpec, log: int) -> None:

@@ -22,6 +22,8 @@ FAIRHOP = Path(sys.executable).with_name("fairhop")
 _SETTLES = 10.0
 _CRASH_STEP, _CRASH_MOMENTS = 0.05, 20  # seconds; the whole of a small lab's way up
 
+LINK = f"fhc{os.getpid()}"  # the one interface in the machine's own namespace
+
 BODY = """name: {name}
 topology:
   defaults: {{kind: linux, network-mode: none}}
@@ -34,23 +36,29 @@ topology:
     - {{endpoints: ["n1:fhns1", "n2:fhns1"], mtu: 1500}}
     - {{endpoints: ["br|n1:fhns2", "n2:fhns2"]}}
     - {{endpoints: ["sw:fhns3", "n2:fhns3"]}}
-    - {{endpoints: ["n1:fhns4", "host:fhns{number}"]}}
+    - {{endpoints: ["n1:fhns4", "host:{link}"]}}
 """
 
 
 def write(folder: Path, name: str) -> Path:
     """A lab of every kind of node and link that leaves something somewhere."""
     path = folder / f"{name}.clab.yml"
-    path.write_text(BODY.format(name=name, number=os.getpid() % 100000))
+    path.write_text(BODY.format(name=name, link=LINK))
     return path
 
 
 def leftovers(name: str, tools: list[int]) -> list[str]:
     """What the lab still has, once the kernel had time to take it away."""
     deadline = time.monotonic() + _SETTLES
-    while (left := [*machine.traces(name), *machine.guardians_of(tools)]) and time.monotonic() < deadline:
+    while (left := found(name, tools)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return left
+
+
+def found(name: str, tools: list[int]) -> list[str]:
+    """What the lab has just now, and guardians of these tools, in words."""
+    link = [f"link {LINK}"] if Path("/sys/class/net", LINK).exists() else []
+    return [*machine.traces(name), *machine.guardians_of(tools), *link]
 
 
 def cycle(path: Path, name: str) -> list[str]:
@@ -83,15 +91,15 @@ def call(verb: str, path: Path) -> int:
 def run(count: int, folder: Path, name: str, tell: Callable[[str], None], *, crashes: bool) -> list[str]:
     """`count` cycles; every finding with the number of its cycle."""
     path = write(folder, name)
-    found = []
+    findings = []
     for number in range(count):
         killed = crashes and number % 2
         left = crash(path, name, 0.2 + number % _CRASH_MOMENTS * _CRASH_STEP) if killed else cycle(path, name)
-        found += [f"cycle {number}: {word}" for word in left]
+        findings += [f"cycle {number}: {word}" for word in left]
         tell(f"cycle {number} ({'killed' if killed else 'up and down'}): {len(left)} things left")
         if left:
             destroy(name)
-    return found
+    return findings
 
 
 def main() -> None:
@@ -102,11 +110,11 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         name = f"fhns-cycles-{os.getpid()}"
-        found = run(
+        findings = run(
             options.count, Path(folder), name, lambda text: print(text, flush=True), crashes=not options.no_crashes
         )
-    print("\n".join(found) or f"[PASS] {options.count} cycles left nothing")
-    raise SystemExit(bool(found))
+    print("\n".join(findings) or f"[PASS] {options.count} cycles left nothing")
+    raise SystemExit(bool(findings))
 
 
 if __name__ == "__main__":

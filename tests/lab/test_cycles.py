@@ -25,7 +25,7 @@ def test_what_is_left_is_seen(tmp_path: Path) -> None:
     path = cycles.write(tmp_path, name)
     cycles.call("deploy", path)
     try:
-        kinds = {word.split()[0] for word in machine.traces(name)}
+        kinds = {word.split()[0] for word in cycles.found(name, [])}
         assert kinds >= {"process", "file", "mount", "link", "record"}
         with subprocess.Popen(["sleep", "60"], process_group=0) as other:
             assert machine.guardians_of([other.pid]) == []
