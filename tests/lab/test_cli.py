@@ -141,10 +141,14 @@ class Follower:
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._lines: SimpleQueue[dict[str, object]] = SimpleQueue()
-        assert process.stdout
-        lines = process.stdout
-        threading.Thread(target=lambda: [self._lines.put(json.loads(line)) for line in lines], daemon=True).start()
+        self._process = process
+        threading.Thread(target=self._read, daemon=True).start()
         self._unseen: list[dict[str, object]] = []
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            self._lines.put(json.loads(line))
 
     def until(self, kind: str, action: str, **facts: str) -> None:
         """Return once such an event was told; those before it that nobody asked for stay to be asked for."""

@@ -5,18 +5,14 @@ import signal
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from lab.netns.runtime import destroy
 from tests.lab import cycles, machine
 
 pytestmark = machine.marks
 
 
-@pytest.mark.parametrize("crashes", [False, True])
-def test_five_cycles_leave_nothing(tmp_path: Path, crashes: bool) -> None:
-    name = f"fhns-cyc-{os.getpid()}-{crashes:d}"
-    assert cycles.run(5, tmp_path, name, lambda _: None, crashes=crashes) == []
+def test_five_cycles_leave_nothing_two_of_them_killed(tmp_path: Path) -> None:
+    assert cycles.run(5, tmp_path, f"fhns-cyc-{os.getpid()}", lambda _: None, crashes=True) == []
 
 
 def test_what_is_left_is_seen(tmp_path: Path) -> None:
