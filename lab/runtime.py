@@ -33,8 +33,21 @@ class Completed:
     stderr: str
 
 
+@dataclass(frozen=True, slots=True)
+class DeployTimes:
+    """Seconds from the call of `deploy` until all nodes ran and had their links, and until all were ready."""
+
+    linked: float
+    ready: float
+
+
 class Runtime(Protocol):
-    """Deploys one topology and reaches into its nodes. Methods raise `LabError`."""
+    """Deploys one topology and reaches into its nodes. Methods raise `LabError`.
+
+    A node has a PID 1 (`NodeStatus.pid`), whose death ends all its processes, and a network namespace (`netns`) that
+    keeps the links while it is dead. A node that is a bridge in another node, or the machine itself, has no process of
+    its own: `kill`, `stop`, `start` and `restart` refuse it.
+    """
 
     name: str
 
@@ -61,6 +74,12 @@ class Runtime(Protocol):
 
     def start(self, node: str) -> None:
         """Start a killed node again with the links it had; returns when it is ready as the topology defines."""
+
+    def stop(self, node: str) -> None:
+        """End a node's programs, SIGTERM first and SIGKILL after a grace; its links stay, as after `kill`."""
+
+    def restart(self, node: str) -> None:
+        """`stop`, then `start`: the node has the links it had; returns when it is ready."""
 
 
 def finish(process: subprocess.Popen[str], node: str, argv: Sequence[str], timeout: float) -> Completed:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from weakref import WeakSet
 
@@ -28,6 +28,7 @@ from lab.runtime import Completed, LabError, NodeStatus, Progress, finish
 from lab.topology.model import Topology
 
 _DIES_WITHIN = 5.0
+_GRACE = 10.0
 _OF_PROCESS = re.compile(r"/proc/(\d+)/ns/net")
 
 
@@ -104,6 +105,19 @@ class ContainerlabRuntime:
 
     def kill(self, node: str) -> None:
         """SIGKILL every process of the node at once: PID 1's death takes the others. Its links stay up."""
+        self._end(node, grace=0.0)
+
+    def stop(self, node: str) -> None:
+        """SIGTERM to the node's PID 1, SIGKILL after Docker's grace of 10 s; its links stay. Nothing if it is dead."""
+        if self._runs(node):
+            self._end(node, grace=_GRACE)
+
+    def restart(self, node: str) -> None:
+        """Stop the node and start it with the links it had; returns when it is ready."""
+        self.stop(node)
+        self.start(node)
+
+    def _end(self, node: str, grace: float) -> None:
         container = self._running(node)
         if container.restart_policy != "no":
             raise LabError(
@@ -112,7 +126,12 @@ class ContainerlabRuntime:
             )
         with _process(container.pid) as descriptor:
             parking.park(container.name, Path(f"/proc/{container.pid}/ns/net"))
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            if grace:
+                signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+                with suppress(LabError):
+                    _until(lambda: self._is_over(node, descriptor), grace, node)
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
             _until(lambda: self._is_over(node, descriptor), _DIES_WITHIN, f"{node}: PID {container.pid} still runs")
         _until(lambda: not self._runs(node), _DIES_WITHIN, f"{node}: is dead, but Docker still calls it running")
 
@@ -210,7 +229,7 @@ class ContainerlabRuntime:
         return container
 
     def _runs(self, node: str) -> bool:
-        found = docker.containers([self._long[node]]).values()
+        found = docker.containers([self._container_name(node)]).values()
         return any(container.pid for container in found)
 
     def _container_name(self, node: str) -> str:

@@ -11,6 +11,8 @@ from lab.cli.bench import bench
 from lab.cli.common import SCHEMA_VERSION, lab_options, load_topology, table, tell
 from lab.cli.demo import demo
 from lab.cli.files import runtime_for
+from lab.cli.inspect import inspect
+from lab.cli.lifecycle import deploy, destroy, events, restart, save, start, stop
 from lab.cli.report import report
 from lab.cli.view import view
 from lab.runtime import NodeStatus
@@ -20,7 +22,8 @@ from lab.runtime import NodeStatus
 def lab() -> None:
     """Run a multi-site lab, on network namespaces or on containerlab.
 
-    The topology is --topology FILE, or else the one *.clab.yml in the current folder or in ./containerlab.
+    The topology is --topology FILE or NAME (or FAIRHOP_LAB_TOPOLOGY), or else the one *.clab.yml in the current
+    folder or in ./containerlab; of several there, two-site.
     """
 
 
@@ -46,7 +49,9 @@ def down(path: Path | None, runtime_name: str, name: str | None) -> None:
     """Take the lab down: nothing of it stays, whoever brought it up and however that ended."""
     if name is None:
         topology = load_topology(path)
+        began = time.monotonic()
         runtime_for(runtime_name, topology).destroy(tell)
+        tell(f"down took {time.monotonic() - began:.2f} s")
         return
     from lab.netns.runtime import destroy
 
@@ -100,6 +105,8 @@ def execute(
 
 @lab.command()
 @click.option("--format", "kind", type=click.Choice(["mermaid", "dot"]), default="mermaid", show_default=True)
+@click.option("--mermaid", "kind", flag_value="mermaid", help="The same as --format mermaid.")
+@click.option("--dot", "kind", flag_value="dot", help="The same as --format dot.")
 @json_option
 @lab_options
 def graph(path: Path | None, runtime_name: str, kind: str, as_json: bool) -> None:
@@ -120,10 +127,10 @@ def graph(path: Path | None, runtime_name: str, kind: str, as_json: bool) -> Non
 @lab_options
 def check(path: Path | None, runtime_name: str, as_json: bool) -> None:
     """Find what would make a measurement lie: offloads, missing peer programs, MTUs; exit code 1 when there is any."""
-    from lab.observe.inspect_links import check as inspect
+    from lab.observe.inspect_links import check as find
 
     topology = load_topology(path)
-    findings = inspect(runtime_for(runtime_name, topology), topology)
+    findings = find(runtime_for(runtime_name, topology), topology)
     if as_json:
         facts = [asdict(finding) for finding in findings]
         print_json({"schema_version": SCHEMA_VERSION, "lab": topology.name, "findings": facts})
@@ -177,3 +184,5 @@ lab.add_command(bench)
 lab.add_command(demo)
 lab.add_command(report)
 lab.add_command(view)
+for _verb in (deploy, destroy, events, inspect, restart, save, start, stop):
+    lab.add_command(_verb)

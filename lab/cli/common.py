@@ -9,7 +9,7 @@ import click
 
 from edge.cli.common import CONFIG, NEGATIVE, PERMISSION, TIMED_OUT, fail
 from edge.strictyaml import ConfigError
-from lab.cli.files import RUNTIMES, find_topology, read_topology
+from lab.cli.files import RUNTIMES, find_topology, named_topology, read_topology
 from lab.runtime import LabError
 from lab.topology.model import Topology
 
@@ -21,18 +21,29 @@ F = TypeVar("F", bound=Callable[..., Any])
 def lab_options(command: F) -> F:
     """`--topology` and `--runtime`, and the exit code of every error a lab can raise."""
     command = click.option(
-        "-t", "--topology", "path", type=click.Path(path_type=Path), metavar="FILE", help="A *.clab.yml file."
-    )(command)
+        "-t", "--topology", "path", type=click.Path(path_type=Path), metavar="FILE|NAME", envvar="FAIRHOP_LAB_TOPOLOGY",
+        help="A *.clab.yml file, or its bare name where it lies in . or ./containerlab.",
+    )(command)  # fmt: skip
     command = click.option(
         "--runtime", "runtime_name", type=click.Choice(RUNTIMES), default="netns", show_default=True,
         envvar="FAIRHOP_LAB_RUNTIME", help="What runs the nodes.",
     )(command)  # fmt: skip
+    return ends_well(command)
+
+
+def ends_well(command: F) -> F:
+    """The exit code of every error a lab can raise."""
     return cast(F, update_wrapper(_ends_well(command), command))
 
 
 def load_topology(path: Path | None) -> Topology:
     """The topology that the options name."""
-    return read_topology(path or find_topology(Path.cwd()))
+    if path is not None:
+        return read_topology(named_topology(str(path), Path.cwd()))
+    found = find_topology(Path.cwd())
+    if len(list(found.parent.glob("*.clab.y*ml"))) > 1:
+        tell(f"of several topologies in {found.parent}, this is {found.name}; pick another with --topology NAME")
+    return read_topology(found)
 
 
 def tell(message: str) -> None:

@@ -12,20 +12,40 @@ from lab.topology.model import Topology
 if TYPE_CHECKING:
     from lab.runtime import Runtime
 
+_DEFAULT = "two-site"
 _PATTERNS = ("*.clab.yml", "*.clab.yaml")
 RUNTIMES = ("netns", "containerlab")
 
 
-def find_topology(folder: Path) -> Path:
-    """The one topology file in `folder`, or else in its `containerlab/`. Raises `LabError` for none, or for many."""
+def find_topology(folder: Path, name: str = "") -> Path:
+    """The topology called `name` in `folder` or its `containerlab/`; without a name the one that there is.
+
+    Of several, without a name, `two-site` is taken when it is among them. Raises `LabError` for none, or for many.
+    """
     for place in (folder, folder / "containerlab"):
-        found = sorted(path for pattern in _PATTERNS for path in place.glob(pattern))
-        if len(found) == 1:
-            return found[0]
-        if found:
-            names = ", ".join(str(path) for path in found)
-            raise LabError(f"several topology files: {names}; pick one with --topology")
-    raise LabError(f"no *.clab.yml in {folder} or {folder / 'containerlab'}; name one with --topology")
+        found = {_name(path): path for pattern in _PATTERNS for path in sorted(place.glob(pattern))}
+        if name in found:
+            return found[name]
+        if not name and len(found) == 1:
+            return next(iter(found.values()))
+        if not name and _DEFAULT in found:
+            return found[_DEFAULT]
+        if found and not (name and place == folder):
+            told = f"no topology '{name}'" if name else "several topology files"
+            raise LabError(f"{told} in {place}: {', '.join(sorted(found))}; pick one with --topology NAME")
+    wanted = f"{name}.clab.yml" if name else "*.clab.yml"
+    raise LabError(f"no {wanted} in {folder} or {folder / 'containerlab'}; name one with --topology")
+
+
+def named_topology(text: str, folder: Path) -> Path:
+    """The file that `text` names: a path, or the bare name of a topology that `find_topology` finds."""
+    path = Path(text)
+    is_name = path.name == text and not path.suffix
+    return find_topology(folder, text) if is_name and not path.is_file() else path
+
+
+def _name(path: Path) -> str:
+    return path.name.removesuffix(path.suffix).removesuffix(".clab")
 
 
 def read_topology(path: Path) -> Topology:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-from lab.runtime import Progress, Runtime
+from lab.runtime import DeployTimes, Progress, Runtime
 from lab.topology.model import Topology
 
 Converge = Callable[[Runtime, Topology, Progress], None]
@@ -36,6 +36,9 @@ def bring_up(
         if reconfigure:
             runtime.destroy(progress)
         runtime.deploy(progress)
+        times = getattr(runtime, "times", None)
+        if isinstance(times, DeployTimes):
+            progress(f"nodes and links were up after {times.linked:.2f} s, all nodes ready after {times.ready:.2f} s")
         if isinstance(runtime, Owned):
             runtime.keep()
     finally:

@@ -3,10 +3,12 @@
 import shlex
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
 from lab.netns.links import LinkLayer
+from lab.netns.places import Places
 from lab.netns.readiness import NodeAccess, wait_ready
 from lab.netns.stages import Stages
 from lab.runtime import Completed, LabError, Progress
@@ -18,12 +20,27 @@ _REPORT_EVERY = 5.0
 
 
 class Deployment:
-    """One pass over a topology. `run` returns when every node is ready, or raises after `abort` has been called."""
+    """One pass over a topology. `run` returns when every node is ready, or raises after `abort` has been called.
 
-    def __init__(self, topology: Topology, access: NodeAccess, links: LinkLayer, progress: Progress) -> None:
+    `laid` is when the last node was started and had its links (CLOCK_MONOTONIC, s), 0 before.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        places: Places,
+        access: NodeAccess,
+        links: LinkLayer,
+        progress: Progress,
+        on_ready: Callable[[str], None],
+    ) -> None:
         self._topology, self._access, self._links, self._progress = topology, access, links, progress
+        self._on_ready = on_ready
+        self._own = frozenset(places.processes())
         self._stages = Stages(topology.nodes)
         self._stopped = threading.Event()
+        self._unlinked = set(topology.nodes)
+        self.laid = 0.0
 
     def run(self, abort: Callable[[], None]) -> None:
         """Deploy. On any failure or interrupt `abort` is called, which must make what still runs end soon."""
@@ -47,25 +64,34 @@ class Deployment:
                 self._progress(f"waiting for {', '.join(sorted(jobs[job] for job in pending))}")
 
     def _deploy(self, node: Node) -> None:
-        if self._access.is_running(node.name):
+        if node.name in self._own and self._access.is_running(node.name):
             self._confirm(node)
             return
         self._pass(node, "create", lambda: self._create(node))
         self._pass(node, "create-links", lambda: self._links.lay(node.name))
+        self._note_linked(node.name)
         self._pass(node, "configure", lambda: None)
         for command in node.exec:
             self._run_logged(node.name, command)
-        if node.healthcheck:
+        if node.healthcheck and node.name in self._own:
             self._pass(node, "healthy", lambda: wait_ready(node, self._access, self._stopped))
+        if node.name in self._own:
+            self._on_ready(node.name)
         if self._stages.is_awaited(node.name, "exit"):
             self._pass(node, "exit", lambda: self._wait_exit(node.name))
 
     def _confirm(self, node: Node) -> None:
         """A node that runs already keeps running: its commands are not run again, and nobody need wait for it."""
         self._links.lay(node.name)
+        self._note_linked(node.name)
         wait_ready(node, self._access, self._stopped)
         for stage in STAGES[:4]:
             self._stages.leave(node.name, stage)
+
+    def _note_linked(self, node: str) -> None:
+        self._unlinked.discard(node)
+        if not self._unlinked:
+            self.laid = time.monotonic()
 
     def _pass(self, node: Node, stage: StageName, act: Callable[[], None]) -> None:
         self._stages.enter(node.name, stage)
@@ -77,7 +103,8 @@ class Deployment:
     def _create(self, node: Node) -> None:
         if self._stopped.wait(node.startup_delay):
             raise LabError("the deployment was cancelled")
-        self._access.start(node.name)
+        if node.name in self._own:
+            self._access.start(node.name)
 
     def _run_stage_commands(self, node: Node, stage: StageName, phase: str) -> None:
         for command in node.stages[stage].commands if stage in node.stages else ():

@@ -169,6 +169,10 @@ def _claim(wanted: state.LabRecord) -> state.LabRecord | None:
         if state.lock(wanted.lab) is None:
             raise _RefusedError(f"lab '{wanted.lab}' was taken by another run of this tool just now")
     taken = sorted(pin for pin in wanted.netns.values() if os.path.lexists(pin))
+    strange = [name for name in wanted.interfaces if os.path.lexists(f"/sys/class/net/{name}")]
+    if strange:
+        state.remove(wanted.lab)
+        raise _RefusedError(f"interface {strange[0]} exists already on this machine: give the link another name")
     if taken:
         state.remove(wanted.lab)
         raise _RefusedError(f"{taken[0]} exists already: another tool, such as containerlab, runs a lab of this name")

@@ -5,6 +5,7 @@ Source: mount(2), setns(2), unshare(2), pivot_root(2), prctl(2), netdevice(7), l
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import socket
@@ -23,7 +24,7 @@ MNT_DETACH = 2
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217}
-_SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCETHTOOL = 0x8913, 0x8914, 0x8946
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCGIFINDEX, _SIOCETHTOOL = 0x8913, 0x8914, 0x8933, 0x8946
 _IFF_UP = 1
 _PF_EXITING = 4
 _ETHTOOL_STXCSUM = 0x17
@@ -123,15 +124,30 @@ def in_netns(path: Path | str, function: Callable[[], R]) -> R:
     return in_thread(run)
 
 
-def set_up(interface: str) -> None:
-    """Bring an interface of the current network namespace up."""
-    flags = struct.unpack_from("16sH", _interface_ioctl(_SIOCGIFFLAGS, struct.pack("16sH", interface.encode(), 0)))[1]
-    _interface_ioctl(_SIOCSIFFLAGS, struct.pack("16sH", interface.encode(), flags | _IFF_UP))
+def set_up(interface: str, handle: socket.socket | None = None) -> None:
+    """Bring an interface up: of the namespace where the socket `handle` was opened, by default of the thread's."""
+    asked = _interface_ioctl(_SIOCGIFFLAGS, struct.pack("16sH", interface.encode(), 0), handle)
+    flags = struct.unpack_from("16sH", asked)[1] | _IFF_UP
+    _interface_ioctl(_SIOCSIFFLAGS, struct.pack("16sH", interface.encode(), flags), handle)
 
 
-def transmit_checksum_off(interface: str) -> None:
-    """What `ethtool -K INTERFACE tx off` does: the kernel computes every checksum before a packet leaves."""
-    _ethtool(interface, _ETHTOOL_STXCSUM, 0)
+def transmit_checksum_off(interface: str, handle: socket.socket | None = None) -> None:
+    """What `ethtool -K INTERFACE tx off` does: the kernel computes every checksum before a packet leaves.
+
+    The interface is in the namespace where the socket `handle` was opened; by default in the thread's.
+    """
+    _ethtool(interface, _ETHTOOL_STXCSUM, 0, handle)
+
+
+def interface_index(interface: str, handle: socket.socket) -> int:
+    """The number of an interface in the namespace of the socket `handle`; 0 when there is none of that name."""
+    try:
+        answer = _interface_ioctl(_SIOCGIFINDEX, struct.pack("16s", interface.encode()), handle)
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            return 0
+        raise
+    return int(struct.unpack_from("16si", answer)[1])
 
 
 def offloads(interface: str) -> frozenset[str]:
@@ -139,19 +155,21 @@ def offloads(interface: str) -> frozenset[str]:
     return frozenset(name for name, command in _ETHTOOL_GET.items() if _ethtool(interface, command, 0))
 
 
-def _ethtool(interface: str, command: int, value: int) -> int:
+def _ethtool(interface: str, command: int, value: int, handle: socket.socket | None = None) -> int:
     request = ctypes.create_string_buffer(struct.pack("II", command, value))
-    _interface_ioctl(_SIOCETHTOOL, struct.pack("16sP", interface.encode(), ctypes.addressof(request)))
+    _interface_ioctl(_SIOCETHTOOL, struct.pack("16sP", interface.encode(), ctypes.addressof(request)), handle)
     return int(struct.unpack_from("II", request.raw)[1])
 
 
-def _interface_ioctl(number: int, request: bytes) -> bytes:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as handle:
-        try:
-            return fcntl.ioctl(handle, number, request.ljust(_IFREQ_ROOM, b"\0"))
-        except OSError as error:
-            name = request[:16].rstrip(b"\0").decode()
-            raise OSError(error.errno, f"interface {name}: {os.strerror(error.errno or 0)}") from None
+def _interface_ioctl(number: int, request: bytes, handle: socket.socket | None = None) -> bytes:
+    if handle is None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as fresh:
+            return _interface_ioctl(number, request, fresh)
+    try:
+        return fcntl.ioctl(handle, number, request.ljust(_IFREQ_ROOM, b"\0"))
+    except OSError as error:
+        name = request[:16].rstrip(b"\0").decode()
+        raise OSError(error.errno, f"interface {name}: {os.strerror(error.errno or 0)}") from None
 
 
 def start_time(pid: int) -> int:

@@ -52,7 +52,8 @@ def _outer(spec: NodeSpec, writer: int) -> None:
     os.setsid()
     os.umask(0o022)
     log = os.open(spec.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-    linux.setns(spec.netns, linux.CLONE_NEWNET)
+    if spec.netns:
+        linux.setns(spec.netns, linux.CLONE_NEWNET)
     linux.unshare(_NAMESPACES)
     pid = os.fork()
     if pid:
@@ -199,19 +200,34 @@ def _set_sysctls(sysctls: Mapping[str, str]) -> None:
             raise OSError(f"sysctl {name}={value}: {os.strerror(error.errno or 0)}") from None
 
 
+def _silent_input() -> int:
+    """A standard input that never says anything and never ends, as that of a container with an open terminal.
+
+    Open for writing too, a pipe with a name has a writer as long as it has a reader. A shell as command lives on so.
+    """
+    name = "/run/.stdin"
+    os.mkfifo(name)
+    try:
+        return os.open(name, os.O_RDWR | os.O_CLOEXEC)
+    finally:
+        Path(name).unlink()
+
+
 def _execute(spec: NodeSpec, log: int) -> None:
     path = spec.env["PATH"]
     tini, command = shutil.which("tini", path=path), shutil.which(spec.argv[0], path=path)
     if not tini:
         raise OSError("tini is missing on this machine: apt-get install tini")
     if not command:
-        raise OSError(f"command '{spec.argv[0]}' is not found in {path}")
+        raise OSError(
+            f"command '{spec.argv[0]}' is not found in {path}: nodes have this machine's programs, no image's"
+        )
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+    os.dup2(_silent_input(), 0)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.execve(tini, ["tini", "-g", "--", *spec.argv], dict(spec.env))

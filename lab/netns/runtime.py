@@ -7,14 +7,17 @@ import contextlib
 import getpass
 import hashlib
 import os
+import select
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import edge
 import lab
@@ -22,11 +25,15 @@ from lab.netns import enter, linux, state
 from lab.netns.client import GuardianClient
 from lab.netns.deployment import Deployment
 from lab.netns.links import LinkLayer
+from lab.netns.places import Places
 from lab.netns.readiness import NodeAccess, wait_ready
 from lab.netns.spec import NodeSpec, Surroundings, labels, node_spec
-from lab.runtime import Completed, LabError, NodeStatus, Progress, finish
-from lab.topology.model import Topology
+from lab.runtime import Completed, DeployTimes, LabError, NodeStatus, Progress, finish
+from lab.topology import dotenv
+from lab.topology.model import HOST, Topology
 
+STOP_GRACE = 10.0  # Docker's, seconds
+_IMPORT_ENVIRON = "__IMPORT_ENVS"  # containerlab's: the node gets the tool's own variables
 _LOG_TAIL = 2000
 _LOCK_PATIENCE = 5.0  # a dying guardian lets go of its lock a moment after it is killed
 
@@ -38,7 +45,10 @@ class NetnsRuntime:
 
     def __init__(self, topology: Topology) -> None:
         self._topology = replace(topology, folder=str(Path(topology.folder).resolve()))
+        self._places = Places(self._topology, _host_bridges(self._topology))
+        self.times: DeployTimes | None = None
         self._client: GuardianClient | None = None
+        self._from_files: dict[str, dict[str, str]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -54,12 +64,17 @@ class NetnsRuntime:
         Until `keep` is called the lab lives only as long as this object and this process.
         """
         _require_root()
-        with LinkLayer(self._topology) as links:
+        began = time.monotonic()
+        for note in self._topology.notes:
+            progress(f"note: {note}")
+        self._read_env_files()
+        with LinkLayer(self._places) as links:
             client = self._client = self._client or self._guardian()
             if client.existed:
                 self._require_same_description()
-            deployment = Deployment(self._topology, self._access(), links, progress)
+            deployment = Deployment(self._topology, self._places, self._access(), links, progress, self._note_ready)
             deployment.run(self.close if client.existed else self._abort)
+        self.times = DeployTimes(deployment.laid - began, time.monotonic() - began)
 
     def keep(self) -> None:
         """Let the lab live on after this process."""
@@ -100,10 +115,11 @@ class NetnsRuntime:
     def netns(self, node: str) -> Path:
         """Where the node's network namespace is pinned; `ip netns exec` takes the last part of it."""
         self._require_node(node)
-        return Path("/run/netns", self._topology.long_name(node))
+        return Path(self._places.netns(node))
 
     def kill(self, node: str) -> None:
         """SIGKILL the node's PID 1, and the kernel all its processes with it; returns when they are dead."""
+        self._require_process(node)
         try:
             state.kill_nodes([self._running_pid(node)])
         except OSError as error:
@@ -111,9 +127,10 @@ class NetnsRuntime:
 
     def start(self, node: str) -> None:
         """Start a node that does not run, with a fresh root and its old links; returns when it is ready."""
-        self._require_node(node)
+        self._require_process(node)
         if self._pid(node):
             return
+        self._read_env_files()
         if self._client:
             self._start(node)
         else:
@@ -126,6 +143,37 @@ class NetnsRuntime:
             finally:
                 client.close()
         wait_ready(self._topology.nodes[node], self._access(), threading.Event())
+        self._note_ready(node)
+
+    def _note_ready(self, node: str) -> None:
+        """For whoever watches the lab from elsewhere."""
+        state.write_ready(self._topology.name, node, self._pid(node))
+
+    def stop(self, node: str, grace: float = STOP_GRACE) -> None:
+        """End a node as Docker does: SIGTERM to its programs, and SIGKILL to all that is left after `grace` seconds.
+
+        Its links stay as they are. A node that does not run is left so.
+        """
+        self._require_process(node)
+        pid = self._pid(node)
+        if not pid:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(pid)
+            try:
+                signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+                select.select([descriptor], [], [], grace)
+            finally:
+                os.close(descriptor)
+        try:
+            state.kill_nodes([pid])
+        except OSError as error:
+            raise LabError(f"node {node}: {error}") from None
+
+    def restart(self, node: str) -> None:
+        """Stop the node and start it with the links it had; returns when it is ready."""
+        self.stop(node)
+        self.start(node)
 
     def _access(self) -> NodeAccess:
         return NodeAccess(self._start, self.exec, lambda name: bool(self._pid(name)), self._log_tail)
@@ -141,16 +189,19 @@ class NetnsRuntime:
             self._client = None
 
     def _popen(self, node: str, argv: Sequence[str], stdin: int) -> subprocess.Popen[str]:
-        pid = self._running_pid(node)
+        pipe = subprocess.PIPE
+        options: dict[str, Any] = {"stdin": stdin, "stdout": pipe, "stderr": pipe, "start_new_session": True}
         try:
-            return enter.popen(
-                pid, argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-            )
+            if self._is_machine(node):
+                return subprocess.Popen(argv, text=True, **options)
+            return enter.popen(self._running_pid(node), argv, **options)
         except OSError as error:
             raise LabError(f"node {node}: '{argv[0]}' cannot run: {error.strerror}") from None
 
     def _guardian(self) -> GuardianClient:
-        sysctls = {name: dict(node.sysctls) for name, node in self._topology.nodes.items()}
+        sysctls: dict[str, dict[str, str]] = {}
+        for name, node in self._topology.nodes.items():
+            sysctls.setdefault(self._places.place(name), {}).update(node.sysctls)
         return GuardianClient(self._record(), sysctls)
 
     def _record(self) -> state.LabRecord:
@@ -159,14 +210,16 @@ class NetnsRuntime:
             lab=self._topology.name,
             owner=os.environ.get("SUDO_USER") or getpass.getuser(),
             file=self._topology.file,
-            netns={name: str(self.netns(name)) for name in names},
+            netns=self._places.pins(),
             descriptions=self._descriptions(),
             tool=os.getpid(),
             labels={name: labels(self._topology, name) for name in names},
+            interfaces=self._places.host_interfaces(),
+            host_bridges=sorted(self._places.host_bridges),
         )
 
     def _descriptions(self) -> dict[str, str]:
-        words = {name: repr(node) for name, node in self._topology.nodes.items()}
+        words = {name: f"{node!r} {self._from_files.get(name, '')}" for name, node in self._topology.nodes.items()}
         words["links"] = repr(self._topology.links)
         return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in words.items()}
 
@@ -180,7 +233,34 @@ class NetnsRuntime:
             raise LabError(f"{words}; take it down first, or use --reconfigure")
 
     def _spec(self, node: str) -> NodeSpec:
-        return node_spec(self._topology, node, _surroundings(), str(state.folder(self._topology.name)))
+        netns = self._places.netns(node) if self._places.place(node) != HOST else ""
+        folder = str(state.folder(self._topology.name))
+        return node_spec(self._topology, node, _surroundings(), folder, netns, self._from_files.get(node, {}))
+
+    def _read_env_files(self) -> None:
+        """What env-files say now. Raises ConfigError, or LabError for one that is not there."""
+        for name, node in self._topology.nodes.items():
+            said: dict[str, str] = {}
+            for path in node.env_files:
+                file = Path(self._topology.folder, path).expanduser()
+                try:
+                    said |= dotenv.parse(file.read_text(), str(file))
+                except OSError as error:
+                    raise LabError(f"node {name}: env-file {file}: {error.strerror}") from None
+            if _IMPORT_ENVIRON in node.env:
+                said |= os.environ
+            self._from_files[name] = said
+
+    def _is_machine(self, node: str) -> bool:
+        self._require_node(node)
+        return self._places.runs(node) == HOST
+
+    def _require_process(self, node: str) -> None:
+        self._require_node(node)
+        place = self._places.runs(node)
+        if place != node:
+            words = "the machine itself" if place == HOST else f"part of node {place}"
+            raise LabError(f"{node} is {words}, and has no processes of its own to stop or start")
 
     def _require_node(self, node: str) -> None:
         if node not in self._topology.nodes:
@@ -188,7 +268,7 @@ class NetnsRuntime:
 
     def _pid(self, node: str) -> int:
         self._require_node(node)
-        return state.node_pid(self._topology.name, node)
+        return state.node_pid(self._topology.name, self._places.runs(node))
 
     def _running_pid(self, node: str) -> int:
         pid = self._pid(node)
@@ -197,15 +277,26 @@ class NetnsRuntime:
         return pid
 
     def _state(self, node: str) -> str:
-        if self._pid(node):
+        if self._pid(node) or (self._is_machine(node) and state.read(self._topology.name)):
             return "running"
-        return "exited" if self.netns(node).exists() else "absent"
+        return "exited" if state.read(self._topology.name) and self.netns(node).exists() else "absent"
 
     def _log_tail(self, node: str) -> str:
         with contextlib.suppress(OSError):
             log = state.folder(self._topology.name) / f"{node}.log"
             return log.read_text(errors="replace")[-_LOG_TAIL:].strip() or "nothing"
         return "nothing"
+
+
+def _host_bridges(topology: Topology) -> frozenset[str]:
+    """Bridges of the file that this machine had when the lab was deployed: containerlab uses those."""
+    record = None
+    with contextlib.suppress(ValueError):
+        record = state.read(topology.name)
+    if record:
+        return frozenset(record.host_bridges) & topology.nodes.keys()
+    wanted = (node for node in topology.nodes.values() if node.bridge and not node.shares)
+    return frozenset(node.name for node in wanted if Path(f"/sys/class/net/{node.bridge}/bridge").exists())
 
 
 def destroy(name: str) -> bool:

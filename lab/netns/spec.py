@@ -42,8 +42,14 @@ class NodeSpec:
         return asdict(self)
 
 
-def node_spec(topology: Topology, name: str, here: Surroundings, state: str) -> NodeSpec:
-    """The spec of node `name`; `state` is the lab's folder under /run."""
+def node_spec(
+    topology: Topology, name: str, here: Surroundings, state: str, netns: str, from_files: Mapping[str, str]
+) -> NodeSpec:
+    """The spec of node `name`.
+
+    `state` is the lab's folder under /run, `netns` the network namespace to enter (empty: the machine's own),
+    `from_files` what the node's env-files say.
+    """
     node = topology.nodes[name]
     env = {
         "PATH": f"{here.python_bin}:{_DEFAULT_PATH}",
@@ -52,15 +58,16 @@ def node_spec(topology: Topology, name: str, here: Surroundings, state: str) -> 
         "FAIRHOP_BPF": here.bpf,
         "CLAB_INTFS": str(len(topology.endpoints(name))),
         **{f"CLAB_LABEL_{_env_key(key)}": value for key, value in labels(topology, name).items()},
+        **from_files,
         **node.env,
     }
     return NodeSpec(
         name=name,
         hostname=node.hostname,
-        netns=f"/run/netns/{topology.long_name(name)}",
+        netns=netns,
         root=f"{state}/root",
         log=f"{state}/{name}.log",
-        argv=node.command or _DEFAULT_COMMAND,
+        argv=(node.command if node.kind == "linux" else ()) or _DEFAULT_COMMAND,
         env=env,
         sysctls=dict(node.sysctls),
         tmpfs=dict(node.tmpfs),

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.netns import linux
+from lab.netns.links import delete_host_interfaces
 
 STATE = Path("/run/fairhop/lab")
 _SCHEMA_VERSION = 1
@@ -27,7 +28,11 @@ _KILL_POLL = 0.002
 
 @dataclass(frozen=True, slots=True)
 class LabRecord:
-    """`lab.json`. `netns` has each node's pin by the node's name, `descriptions` a digest of how each was described."""
+    """`lab.json`. `netns` has each pin by the node that owns it, `descriptions` a digest of how each was described.
+
+    `interfaces` are those that the lab makes in the machine's own network namespace; `host_bridges` are nodes that
+    are bridges of the machine.
+    """
 
     lab: str
     owner: str
@@ -40,6 +45,9 @@ class LabRecord:
     kept: bool = False
     schema_version: int = _SCHEMA_VERSION
     labels: dict[str, dict[str, str]] = field(default_factory=dict)
+    interfaces: list[str] = field(default_factory=list)
+    host_bridges: list[str] = field(default_factory=list)
+    long_names: dict[str, str] = field(default_factory=dict)
 
 
 def folder(lab: str) -> Path:
@@ -106,6 +114,19 @@ def write_pid(lab: str, node: str, pid: int) -> None:
     path.write_text(f"{pid} {linux.start_time(pid)}\n")
 
 
+def write_ready(lab: str, node: str, pid: int) -> None:
+    """Remember that the node whose PID 1 is `pid` was found ready; nothing when the lab goes just now."""
+    with contextlib.suppress(OSError):
+        (folder(lab) / f"{node}.ready").write_text(f"{pid}\n")
+
+
+def is_ready(lab: str, node: str, pid: int) -> bool:
+    """Whether the node was found ready since this PID 1 runs."""
+    with contextlib.suppress(OSError):
+        return (folder(lab) / f"{node}.ready").read_text() == f"{pid}\n"
+    return False
+
+
 def node_pid(lab: str, node: str) -> int:
     """The pid of the node's running PID 1; 0 when it does not run."""
     try:
@@ -146,6 +167,7 @@ def remove(lab: str) -> bool:
     record = read(lab)
     if record:
         _kill_all(record)
+        delete_host_interfaces(record.interfaces)
         for pin in record.netns.values():
             _unpin(pin)
     shutil.rmtree(folder(lab), ignore_errors=True)
@@ -156,7 +178,12 @@ def remove(lab: str) -> bool:
 
 
 def _kill_all(record: LabRecord) -> None:
-    """Every process in the nodes' network namespaces, until there is none: one may have forked in between."""
+    """Every process in the nodes' network namespaces, until there is none: one may have forked in between.
+
+    Before them the nodes themselves: some may live in the machine's own network namespace.
+    """
+    nodes = (path.stem for path in folder(record.lab).glob("*.pid"))
+    kill_nodes(pid for node in nodes if (pid := node_pid(record.lab, node)))
     own = {_identity(pin) for pin in record.netns.values()} - {None, _identity("/proc/self/ns/net")}
     while rest := list(_inhabitants(own, "net")):
         kill_nodes(rest)

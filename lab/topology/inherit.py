@@ -20,6 +20,7 @@ from lab.topology.model import (
 )
 
 _READ_ONLY = {"ro": True, "rw": False}
+_OPTIONS = (*_READ_ONLY, "z", "Z", "cached", "consistent", "delegated")  # SELinux's, and Docker Desktop's caches
 
 
 def resolve(file: FileDefinition, folder: str) -> dict[str, Node]:
@@ -33,10 +34,10 @@ def parse_bind(text: str) -> Bind:
     if len(rest) not in (1, 2) or not source or not rest[0].startswith("/"):
         raise ValueError("expected source:/target or source:/target:ro")
     options = rest[1].split(",") if len(rest) == 2 else []
-    unknown = [option for option in options if option not in _READ_ONLY]
+    unknown = [option for option in options if option not in _OPTIONS]
     if unknown:
         raise ValueError(f"option '{unknown[0]}' is not supported: expected ro or rw")
-    return Bind(source, rest[0], any(_READ_ONLY[option] for option in options))
+    return Bind(source, rest[0], any(_READ_ONLY.get(option) for option in options))
 
 
 def _layers(topology: TopologyDefinition, name: str) -> list[NodeDefinition]:
@@ -76,6 +77,7 @@ def _node(file: FileDefinition, folder: str, name: str) -> Node:
         sysctls=_merged(layers, "sysctls"),
         exec=tuple(magic.replace(command) for layer in layers for command in layer.exec_),
         cap_add=tuple(dict.fromkeys(capability for layer in layers for capability in layer.cap_add)),
+        env_files=tuple(dict.fromkeys(path for layer in layers for path in layer.env_files)),
         privileged=first("privileged", True),
         network_mode=first("network_mode", "bridge"),
         startup_delay=float(first("startup_delay", 0)),

@@ -73,12 +73,9 @@ class HealthcheckDefinition(Definition):
 class NodeDefinition(Definition):
     """What `defaults`, a kind, a group or a node may say. None means: not said here."""
 
-    kind: Literal["linux"] | None = None
+    kind: str | None = None
     group: str | None = None
     image: str | None = None
-    image_pull_policy: str | None = None
-    position: str | None = None
-    type: str | None = None
     hostname: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     entrypoint: str | None = None
     cmd: str | None = None
@@ -87,12 +84,12 @@ class NodeDefinition(Definition):
     tmpfs: dict[str, str] = Field(default_factory=dict)
     cap_add: tuple[str, ...] = ()
     privileged: bool | None = None
-    restart_policy: Literal["no", "No"] | None = None
     startup_delay: Annotated[Integer, Field(ge=0, le=3600)] | None = None
     env: dict[str, Text] = Field(default_factory=dict)
+    env_files: Texts = ()
     labels: dict[str, Text] = Field(default_factory=dict)
     sysctls: dict[str, Text] = Field(default_factory=dict)
-    network_mode: Literal["none", "bridge"] | None = None
+    network_mode: str | None = None
     stages: dict[StageName, StageDefinition] = Field(default_factory=dict)
     healthcheck: HealthcheckDefinition | None = None
 
@@ -115,13 +112,28 @@ class FileDefinition(Definition):
 
 
 NODE_KEYS = tuple(str(field.alias) for field in NodeDefinition.model_fields.values())
-_UNSUPPORTED = """
-aliases auto-remove certificate cgroup-parent cgroupns-mode components config cpu cpu-set credentials devices dns
-enforce-startup-config env-files extras license link-apply-mode memory mgmt-ipv4 mgmt-ipv6 password pid-mode ports
-runtime security-opts shm-size startup-config suppress-startup-config user username volumes
+# Keys that only tune containers, and those that containerlab itself reads for other kinds than these alone.
+_SILENT = """
+auto-remove cgroup-parent cgroupns-mode config credentials enforce-startup-config image-pull-policy license
+link-apply-mode password pid-mode position restart-policy runtime security-opts startup-config suppress-startup-config
+type username
 """
-UNSUPPORTED_NODE_KEYS = frozenset(_UNSUPPORTED.split())
-_FILE_KEYS, _UNSUPPORTED_FILE_KEYS = ("name", "prefix", "topology"), frozenset(("mgmt", "settings", "debug"))
+# Keys that do something on containerlab which is missing here, and no lab stands or falls with it: what is missing.
+MISSING_HERE = {
+    "aliases": "there is no Docker DNS that would know them",
+    "cpu": "nodes share the machine's cores without a limit",
+    "cpu-set": "nodes run on any core",
+    "dns": "nodes have the machine's /etc/resolv.conf",
+    "extras": "they are for other kinds",
+    "memory": "nodes share the machine's memory without a limit",
+    "mgmt-ipv4": "there is no management network",
+    "mgmt-ipv6": "there is no management network",
+    "ports": "there is no management network, so nothing is published",
+    "shm-size": "/dev/shm has the kernel's default size",
+}
+TOLERATED_NODE_KEYS = frozenset(_SILENT.split()) | MISSING_HERE.keys()
+UNSUPPORTED_NODE_KEYS = frozenset(["certificate", "components", "devices", "user", "volumes"])
+_FILE_KEYS, TOLERATED_FILE_KEYS = ("name", "prefix", "topology"), frozenset(("mgmt", "settings", "debug"))
 _TOPOLOGY_KEYS = ("defaults", "kinds", "groups", "nodes", "links")
 _STAGE_KEYS = ("wait-for", "exec")
 _HEALTHCHECK_KEYS = ("test", "interval", "timeout", "retries", "start-period")
@@ -129,10 +141,10 @@ _HEALTHCHECK_KEYS = ("test", "interval", "timeout", "retries", "start-period")
 
 def wrong_keys(document: Document) -> Iterator[tuple[Path, Problem]]:
     """Every key of the file, links apart, that containerlab or this lab does not know, with its path."""
-    yield from foreign_keys(document, (), "a topology file", _FILE_KEYS, _UNSUPPORTED_FILE_KEYS)
+    yield from foreign_keys(document, (), "a topology file", (*_FILE_KEYS, *sorted(TOLERATED_FILE_KEYS)))
     yield from foreign_keys(document, ("topology",), "'topology'", _TOPOLOGY_KEYS)
-    for path in _definition_paths(document):
-        yield from foreign_keys(document, path, "a node", NODE_KEYS, UNSUPPORTED_NODE_KEYS)
+    for path in definition_paths(document):
+        yield from foreign_keys(document, path, "a node", (*NODE_KEYS, *TOLERATED_NODE_KEYS), UNSUPPORTED_NODE_KEYS)
         yield from foreign_keys(document, (*path, "healthcheck"), "a healthcheck", _HEALTHCHECK_KEYS)
         yield from foreign_keys(document, (*path, "stages"), "'stages'", STAGES)
         for stage in STAGES:
@@ -163,7 +175,15 @@ def at(document: Document, path: Path, kind: type[Any]) -> Any:
     return value if isinstance(value, kind) else kind()
 
 
-def _definition_paths(document: Document) -> Iterator[Path]:
+def tolerated(document: Document) -> Iterator[Path]:
+    """The paths of all keys that are accepted and change nothing."""
+    yield from ((key,) for key in at(document, (), dict) if key in TOLERATED_FILE_KEYS)
+    for path in definition_paths(document):
+        yield from ((*path, key) for key in at(document, path, dict) if key in TOLERATED_NODE_KEYS)
+
+
+def definition_paths(document: Document) -> Iterator[Path]:
+    """Every place that may define a node or a part of one."""
     yield ("topology", "defaults")
     for section in ("kinds", "groups", "nodes"):
         for name in at(document, ("topology", section), dict):

@@ -5,7 +5,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 StageName = Literal["create", "create-links", "configure", "healthy", "exit"]
+_CONTAINER = "container:"
 STAGES: tuple[StageName, ...] = ("create", "create-links", "configure", "healthy", "exit")
+LinkKind = Literal["veth", "host", "dummy", "macvlan", "vxlan"]
+KINDS = ("linux", "bridge", "host")
+HOST = "host"  # the machine itself, as an end of a link and as a network-mode
 DEFAULT_MTU = 9500  # containerlab's, for a link that names none
 
 
@@ -76,11 +80,26 @@ class Node:
     startup_delay: float = 0.0
     stages: Mapping[StageName, Stage] = field(default_factory=dict)
     healthcheck: Healthcheck | None = None
+    env_files: tuple[str, ...] = ()
+
+    @property
+    def shares(self) -> str:
+        """The node whose network namespace this one lives in (`network-mode: container:NODE`), or an empty text."""
+        return self.network_mode.removeprefix(_CONTAINER) if self.network_mode.startswith(_CONTAINER) else ""
+
+    @property
+    def bridge(self) -> str:
+        """The bridge device that a node of kind bridge is (`br|node` is `br`), or an empty text."""
+        return self.name.partition("|")[0] if self.kind == "bridge" else ""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Endpoint:
-    """One end of a link. `mac` is empty unless the file gives it."""
+    """One end of a link. `mac` is empty unless the file gives it.
+
+    The node `host` is the machine itself. The far ends of links that have no second interface name what is there
+    instead: `macvlan:PARENT`, `vxlan:REMOTE`, `dummy:`.
+    """
 
     node: str
     interface: str
@@ -92,22 +111,35 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A veth pair, `mtu` bytes on both ends."""
+    """A link, `mtu` bytes at each end. `a` is always in a node; `b` too when the kind is veth.
+
+    `options`: mode of a macvlan; vni, dst-port, src-port and parent-interface of a vxlan.
+    """
 
     a: Endpoint
     b: Endpoint
     mtu: int = DEFAULT_MTU
     labels: Mapping[str, str] = field(default_factory=dict)
+    kind: LinkKind = "veth"
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ends(self) -> tuple[Endpoint, Endpoint]:
         """Both ends, in the file's order."""
         return self.a, self.b
 
+    @property
+    def interfaces(self) -> tuple[Endpoint, ...]:
+        """The ends that are interfaces which the link brings into being: of a macvlan, vxlan or dummy only one."""
+        return self.ends if self.kind in ("veth", "host") else (self.a,)
+
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """A whole lab. `nodes` and `links` keep the order of the file; `folder` and `file` say where it was read."""
+    """A whole lab. `nodes` and `links` keep the order of the file; `folder` and `file` say where it was read.
+
+    `notes` say what of the file a runtime without Docker does not do, for people.
+    """
 
     name: str
     nodes: Mapping[str, Node]
@@ -115,6 +147,7 @@ class Topology:
     prefix: str = "clab"
     folder: str = "."
     file: str = ""
+    notes: tuple[str, ...] = ()
 
     def long_name(self, node: str) -> str:
         """The node's name on the host, as containerlab forms it: of its container and of /run/netns/NAME."""
@@ -123,6 +156,15 @@ class Topology:
     def endpoints(self, node: str) -> tuple[Endpoint, ...]:
         """The node's own ends of its links, in the file's order."""
         return tuple(end for link in self.links for end in link.ends if end.node == node)
+
+    def place(self, node: str) -> str:
+        """The node whose network namespace `node` is in: itself as a rule, `host` for the machine's own."""
+        while node in self.nodes and (shared := self.nodes[node].shares):
+            node = shared
+        described = self.nodes.get(node)
+        if not described or HOST in (described.kind, described.network_mode):
+            return HOST
+        return node
 
 
 def long_name(prefix: str, lab: str, node: str) -> str:

@@ -17,7 +17,8 @@ from edge.decode import decode, nearest
 from edge.strictyaml import ConfigError, Document, Path, Problem
 from lab.topology.envsubst import substitute
 from lab.topology.inherit import parse_bind, resolve
-from lab.topology.keys import FileDefinition, at, wrong_keys
+from lab.topology.keys import FileDefinition, at, tolerated, wrong_keys
+from lab.topology.kinds import KINDS_TEXT, kind_problems, namespace_problems, network_problems
 from lab.topology.links import LinkReader
 from lab.topology.model import (
     DEFAULT_MTU,
@@ -34,6 +35,7 @@ from lab.topology.model import (
     WaitFor,
     long_name,
 )
+from lab.topology.notes import notes
 
 __all__ = [
     "DEFAULT_MTU",
@@ -52,7 +54,7 @@ __all__ = [
     "long_name",
 ]
 
-_NODE_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}")
+_NODE_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}(\|[a-zA-Z0-9][a-zA-Z0-9._-]{0,62})?")
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -73,25 +75,27 @@ def load(text: str, name: str, *, folder: str = ".", environ: Mapping[str, str] 
     links = LinkReader(document, at(document, ("topology", "nodes"), dict))
     read = links.read()
     file, shape_problems = _decoded(document, list(wrong))
-    problems = [*wrong.values(), *shape_problems, *links.problems, *_rule_problems(document)]
+    problems = [*wrong.values(), *shape_problems, *links.problems, *_rule_problems(document), *kind_problems(document)]
     if problems or file is None:
         raise ConfigError(dict.fromkeys(problems))
     nodes = resolve(file, folder)
     problems = [
         *_kindless(document, nodes),
+        *network_problems(document, nodes),
         *_healthless(document, nodes),
         *_cycles(document, nodes),
-        *_taken_eth0(document, nodes, read),
     ]
+    topology = Topology(name=file.name, nodes=nodes, links=read, prefix=file.prefix, folder=folder, file=name)
+    problems = problems or list(namespace_problems(document, topology))
     if problems:
         raise ConfigError(problems)
-    return Topology(name=file.name, nodes=nodes, links=read, prefix=file.prefix, folder=folder, file=name)
+    return replace(topology, notes=notes(document, topology))
 
 
 def _decoded(document: Document, without: list[Path]) -> tuple[FileDefinition | None, tuple[Problem, ...]]:
     """The file less its links and less the keys reported already."""
     value = copy.deepcopy(document.value)
-    for path in [*without, ("topology", "links")]:
+    for path in [*without, *tolerated(document), ("topology", "links")]:
         holder = at(replace(document, value=value), path[:-1], dict)
         holder.pop(path[-1], None)
     try:
@@ -146,7 +150,7 @@ def _wait_problems(document: Document, path: Path, nodes: list[str]) -> Iterator
 def _kindless(document: Document, nodes: Mapping[str, Node]) -> Iterator[Problem]:
     for name, node in nodes.items():
         if not node.kind:
-            message = f"node '{name}' has no kind, nor have its group and the defaults: expected 'linux'"
+            message = f"node '{name}' has no kind, nor have its group and the defaults: expected {KINDS_TEXT}"
             yield document.problem(("topology", "nodes", name), message, at_key=True)
 
 
@@ -183,11 +187,3 @@ def _reachable(waits: Mapping[str, set[str]], start: str) -> set[str]:
         found |= frontier
         frontier = set().union(*(waits[name] for name in frontier)) - found
     return found
-
-
-def _taken_eth0(document: Document, nodes: Mapping[str, Node], links: tuple[Link, ...]) -> Iterator[Problem]:
-    for index, link in enumerate(links):
-        for side, end in enumerate(link.ends):
-            if end.interface == "eth0" and nodes[end.node].network_mode != "none":
-                message = f"endpoint '{end}': eth0 is the management interface unless the node has network-mode: none"
-                yield document.problem(("topology", "links", index, "endpoints", side), message)

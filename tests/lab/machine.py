@@ -57,6 +57,26 @@ def guardian_pid(lab: str) -> int:
     return record.guardian if record else 0
 
 
+def record_is_kept(lab: str) -> bool:
+    """Whether the lab is there for good: its tool was done with it."""
+    from lab.netns import state  # noqa: PLC0415
+
+    record = state.read(lab)
+    return bool(record and record.kept)
+
+
+def guardians_of(tools: list[int]) -> list[str]:
+    """Guardians that still run for one of these tools, in words."""
+    ends = tuple(f"lab.netns.guardian\0{tool}\0".encode() for tool in tools)
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if (entry / "cmdline").read_bytes().endswith(ends):
+                    found.append(f"guardian {entry.name}")
+    return found
+
+
 def zombies() -> list[str]:
     """Dead processes of this test run that nobody has collected."""
     argv = ["ps", "-o", "stat=,args=", "--ppid", str(os.getpid())]

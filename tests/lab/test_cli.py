@@ -1,15 +1,23 @@
 """`fairhop lab`: verbs, exit codes, JSON; and the drawing of a topology."""
 
+import csv
+import io
 import json
 import os
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 import pytest
 from click.testing import CliRunner, Result
 
 from lab.cli.commands import lab
-from lab.cli.files import find_topology, read_topology, runtime_for
+from lab.cli.files import find_topology, named_topology, read_topology, runtime_for
 from lab.job.bring_up import bring_up
 from lab.netns.runtime import destroy
 from lab.runtime import LabError, Progress, Runtime
@@ -17,6 +25,7 @@ from lab.topology.graph import dot, mermaid
 from lab.topology.parse import Topology
 from tests.lab.machine import marks, traces
 
+FAIRHOP = Path(sys.executable).with_name("fairhop")
 NAME = f"fhns-cli-{os.getpid()}"
 BODY = f"""name: {NAME}
 topology:
@@ -54,8 +63,15 @@ def test_the_topology_is_found_in_the_folder_or_in_containerlab(path: Path) -> N
     nearer.write_text(BODY)
     assert find_topology(Path.cwd()) == nearer
     (Path.cwd() / "other.clab.yml").write_text(BODY)
-    with pytest.raises(LabError, match=r"several topology files: .*near.clab.yaml, .*other.clab.yml; pick one"):
+    with pytest.raises(LabError, match=r"several topology files in .*: near, other; pick one with --topology NAME"):
         find_topology(Path.cwd())
+    assert find_topology(Path.cwd(), "other").name == "other.clab.yml"
+    assert named_topology("t", Path.cwd()) == path
+    assert named_topology("near.clab.yaml", Path.cwd()) == Path("near.clab.yaml")
+    with pytest.raises(LabError, match=r"no topology 'tt' in .*containerlab: t; pick one"):
+        find_topology(Path.cwd(), "tt")
+    (Path.cwd() / "two-site.clab.yml").write_text(BODY)
+    assert find_topology(Path.cwd()).name == "two-site.clab.yml"
     with pytest.raises(LabError, match=r"no \*.clab.yml in "):
         find_topology(path.parent / "nowhere")
 
@@ -120,6 +136,31 @@ def test_graph_in_each_form(path: Path) -> None:
     assert facts["links"] == [{"a": "hub:fhns1", "b": "leaf:fhns1", "mtu": 1500}]
 
 
+class Follower:
+    """The lines of `lab events --json`; each `until` looks on from where the one before stopped."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._lines: SimpleQueue[dict[str, object]] = SimpleQueue()
+        self._process = process
+        threading.Thread(target=self._read, daemon=True).start()
+        self._unseen: list[dict[str, object]] = []
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            self._lines.put(json.loads(line))
+
+    def until(self, kind: str, action: str, **facts: str) -> None:
+        """Return once such an event was told; those before it that nobody asked for stay to be asked for."""
+        wanted = {"type": kind, "action": action, "lab": NAME, **facts}
+        deadline = time.monotonic() + 15
+        while not (found := [event for event in self._unseen if wanted.items() <= event.items()]):
+            assert time.monotonic() < deadline, f"{wanted} not in {self._unseen}"
+            with suppress(Empty):
+                self._unseen.append(self._lines.get(timeout=0.2))
+        self._unseen.remove(found[0])
+
+
 class TestLive:
     pytestmark = marks
 
@@ -163,6 +204,54 @@ class TestLive:
         assert call("status").exit_code == 1
         assert traces(NAME) == []
         assert call("down", "--name", NAME).stderr == f"there is no lab {NAME}\n"
+
+    def test_the_verbs_of_a_running_lab(self, path: Path, clean: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("FAIRHOP_LAB_TOPOLOGY", "t")
+        deployed = call("deploy")
+        assert deployed.exit_code == 0
+        assert "nodes and links were up after " in deployed.stderr
+        rows = list(csv.DictReader(io.StringIO(call("inspect", "-f", "csv").stdout)))
+        assert [(row["name"], row["kind"], row["state"]) for row in rows] == [
+            ("hub", "linux", "running"),
+            ("leaf", "linux", "running"),
+        ]
+        named = json.loads(call("inspect", "--name", NAME, "-f", "json").stdout)["labs"][NAME]
+        assert [str(each["pid"]) for each in named] == [row["pid"] for row in rows]
+        assert call("inspect").stdout.splitlines()[1].split()[:3] == [NAME, "hub", "linux"]
+
+        link = ("exec", "leaf", "cat", "/sys/class/net/fhns1/ifindex", "/sys/class/net/fhns1/address")
+        index_and_mac = call(*link).stdout
+        assert call("restart", "leaf").exit_code == 0
+        assert call(*link).stdout == index_and_mac
+        pids = {each["name"]: each["pid"] for each in json.loads(call("status", "--json").stdout)["nodes"]}
+        assert str(pids["hub"]) == rows[0]["pid"] and str(pids["leaf"]) != rows[1]["pid"]
+        assert call("stop", "leaf").exit_code == 0
+        assert call("status").exit_code == 1
+        assert call("start", "leaf").exit_code == 0
+        assert call("status").exit_code == 0
+        assert call("save").stderr == "hub: runs no FRR: nothing to save\nleaf: runs no FRR: nothing to save\n"
+        assert call("destroy", "--name", NAME).stderr == f"lab {NAME} is gone\n"
+        assert call("inspect").exit_code == 1
+
+    def test_events_tell_of_another_processs_lab(self, path: Path, clean: None) -> None:
+        argv = [str(FAIRHOP), "lab", "events", "-f", "--json", "--name", NAME]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as follower:
+            try:
+                seen = Follower(follower)
+                call("deploy")
+                seen.until("node", "ready", node="hub")
+                seen.until("node", "ready", node="leaf")
+                call("exec", "leaf", "ip", "link", "set", "fhns1", "down")
+                seen.until("link", "down", node="leaf", interface="fhns1")
+                call("exec", "leaf", "ip", "link", "set", "fhns1", "up")
+                seen.until("link", "up", node="leaf", interface="fhns1")
+                call("restart", "hub")
+                seen.until("node", "ended", node="hub")
+                seen.until("node", "started", node="hub")
+                call("down")
+                seen.until("lab", "destroyed")
+            finally:
+                follower.kill()
 
     def test_up_waits_for_convergence_and_leaves_the_lab_for_a_look_if_there_is_none(
         self, path: Path, clean: None

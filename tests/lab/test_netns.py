@@ -510,14 +510,18 @@ def test_tool_and_guardian_die_together(lab: str, write: Callable[[str], Path], 
 def test_forty_nodes_come_up_together(lab: str, deploy: Deploy) -> None:
     links = "".join(f'    - {{endpoints: ["n{i}:fhns1", "n{i + 1}:fhns2"]}}\n' for i in range(39))
     nodes = "".join(f"    n{i}:\n" for i in range(40))
-    began = time.monotonic()
-    deployed = deploy(f"\n  defaults: {{kind: linux, network-mode: none}}\n  nodes:\n{nodes}  links:\n{links}")
-    took = time.monotonic() - began
-    assert all(node.state == "running" for node in deployed.nodes())
-    deployed.destroy(lambda _: None)
-    down = time.monotonic() - began - took
-    assert took < 5 and down < 2, f"up {took:.2f} s, down {down:.2f} s"
-    print(f"40 nodes: up {took:.2f} s, down {down:.2f} s")
+    body = f"\n  defaults: {{kind: linux, network-mode: none}}\n  nodes:\n{nodes}  links:\n{links}"
+    tries = []
+    for _ in range(3):  # a busy machine gets three tries: the bound is on what the lab needs, not on its neighbours
+        deployed = deploy(body)
+        assert deployed.times and all(node.state == "running" for node in deployed.nodes())
+        began = time.monotonic()
+        deployed.destroy(lambda _: None)
+        tries.append((deployed.times.linked, time.monotonic() - began))
+        print("40 nodes: nodes and links up {:.2f} s, down {:.2f} s".format(*tries[-1]))
+        if tries[-1] < (1.5, 0.0) and tries[-1][1] < 1.0:
+            return
+    pytest.fail(f"(up, down) took {tries} seconds, expected one under 1.5 and 1")
 
 
 def test_root_is_needed(lab: str, write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:

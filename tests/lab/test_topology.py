@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.strictyaml import ConfigError
+from lab.topology import dotenv
 from lab.topology.envsubst import substitute
 from lab.topology.keys import NODE_KEYS, UNSUPPORTED_NODE_KEYS
 from lab.topology.model import StageCommand, long_name
@@ -182,31 +183,29 @@ def test_all_errors_at_once_each_at_its_place() -> None:
 topologyy: 1
 mgmt: {network: m}
 topology:
-  defaults: {kind: linux, bindz: [a], mgmt-ipv4: 1.2.3.4, env: {A: 1.5}}
+  defaults: {kind: linux, bindz: [a], certificate: {}, mgmt-ipv4: 1.2.3.4, env: {A: 1.5}}
   nodes:
     r1: {cmd: "sh -c 'x", binds: ["a:b", "c:/d:zz"]}
-    r2: {kind: srl, network-mode: host}
+    r2: {kind: srl, network-mode: hosts}
   links:
     - {endpoints: ["r1:eth1", "r3:eth1"], mtu: 9, ipv4: [a, b]}
-    - {type: vxlan}
+    - {type: mgmt-net}
 """
     assert errors(text) == [
         "t.yml:1:7: name is 'x_!': string should match pattern '^[a-zA-Z0-9][a-zA-Z0-9._-]*$'",
         "t.yml:2:1: unknown key 'topologyy' in a topology file; did you mean 'topology'?",
-        "t.yml:3:1: key 'mgmt' of a topology file is containerlab's but not supported here: remove it",
         "t.yml:5:27: unknown key 'bindz' in a node; did you mean 'binds'?",
-        "t.yml:5:39: key 'mgmt-ipv4' of a node is containerlab's but not supported here: remove it",
-        "t.yml:5:68: topology.defaults.env.A is 1.5: expected text; write it in quotes",
+        "t.yml:5:39: key 'certificate' of a node is containerlab's but not supported here: remove it",
+        "t.yml:5:85: topology.defaults.env.A is 1.5: expected text; write it in quotes",
         "t.yml:7:15: command 'sh -c 'x': no closing quotation",
         "t.yml:7:35: bind 'a:b': expected source:/target or source:/target:ro",
         "t.yml:7:42: bind 'c:/d:zz': option 'zz' is not supported: expected ro or rw",
-        "t.yml:8:16: topology.nodes.r2.kind is 'srl': expected 'linux'",
-        "t.yml:8:35: topology.nodes.r2.network-mode is 'host': expected 'none' or 'bridge'",
+        "t.yml:8:16: kind 'srl' is unknown: expected linux, bridge or host; valid: bridge, host, linux",
+        "t.yml:8:35: network-mode 'hosts' is not supported: expected none, bridge, host or container:NODE",
         "t.yml:10:31: endpoint 'r3:eth1' names no node of this file; did you mean 'r2'?",
         "t.yml:10:48: mtu is 9: expected a whole number from 68 to 65535",
-        "t.yml:10:51: key 'ipv4' of a link is containerlab's but not supported here: remove it",
-        "t.yml:11:14: link type 'vxlan' is containerlab's but not supported here: expected veth, "
-        "or no type for the brief form",
+        "t.yml:11:14: link type 'mgmt-net' is containerlab's but not supported here: expected veth, host, macvlan, "
+        "vxlan or dummy, or no type for the brief form",
     ]
 
 
@@ -220,7 +219,7 @@ topology:
         ("name: t\nname: u", ["t.yml:2:1: key 'name' is given twice, first on line 1"]),
         (
             "name: t\ntopology: {nodes: {r1: }}",
-            ["t.yml:2:20: node 'r1' has no kind, nor have its group and the defaults: expected 'linux'"],
+            ["t.yml:2:20: node 'r1' has no kind, nor have its group and the defaults: expected linux, bridge or host"],
         ),
         (
             "name: t\ntopology: {nodes: {{{range .}}: }}",
@@ -243,7 +242,11 @@ def test_errors_of_a_file(text: str, expected: list[str]) -> None:
     ("words", "expected"),
     [
         ("privilegd: 1", "unknown key 'privilegd' in a node; did you mean 'privileged'?"),
-        ("restart-policy: always", "topology.nodes.r1.restart-policy is 'always': expected 'no' or 'No'"),
+        (
+            "network-mode: container:r3",
+            "network-mode of 'r1' names 'r3', which is no node of this file; did you mean 'r2'?",
+        ),
+        ("network-mode: container:r1", "node 'r1' shares its own network namespace in a ring"),
         ("stages: {creat: {}}", "unknown key 'creat' in 'stages'; did you mean 'create'?"),
         ("stages: {create: {exek: []}}", "unknown key 'exek' in a stage; did you mean 'exec'?"),
         ("healthcheck: {tst: [a], test: [b]}", "unknown key 'tst' in a healthcheck; did you mean 'test'?"),
@@ -294,12 +297,100 @@ def test_errors_of_a_node(words: str, expected: str) -> None:
             "{type: veth, endpoints: [{node: r1, interface: e1, mac: '01:00:00:00:00:00'}, {node: r2, interface: e1}]}",
             "endpoint 'r1:e1': '01:00:00:00:00:00' is no unicast MAC address, such as aa:c1:ab:00:00:01",
         ),
-        ("{type: tube}", "link type 'tube' is unknown: expected veth, or no type for the brief form"),
+        (
+            "{type: tube}",
+            "link type 'tube' is unknown: expected veth, host, macvlan, vxlan or dummy, or no type for the brief form",
+        ),
+        (
+            '{endpoints: ["r1:e1", "mgmt-net:x"]}',
+            "endpoint 'mgmt-net:x': mgmt-net is containerlab's but not supported here: there is no such network",
+        ),
+        ('{endpoints: ["host:a", "host:b"]}', "a link from host:a to host:b touches no node of this file"),
+        (
+            "{type: vxlan, endpoint: {node: r1, interface: e1}, remote: there, vni: 7}",
+            "remote is 'there': expected an IP address",
+        ),
+        (
+            "{type: macvlan, endpoint: {node: r1, interface: e1}, host-interface: up0, mode: brigde}",
+            "mode is 'brigde': expected bridge, vepa, private, passthru, source",
+        ),
         ("r1:e1", "a link is 'r1:e1': expected a mapping with 'endpoints'"),
     ],
 )
 def test_errors_of_a_link(link: str, expected: str) -> None:
     assert faults("", f"[{link}]") == [expected]
+
+
+def test_a_kind_of_containerlab_is_told_from_one_that_is_unknown() -> None:
+    assert errors("name: t\ntopology: {nodes: {a: {kind: nokia_srlinux}, b: {kind: linus}}}") == [
+        "t.yml:2:30: kind 'nokia_srlinux' is containerlab's but not supported here: expected linux, bridge or host",
+        "t.yml:2:56: kind 'linus' is unknown: expected linux, bridge or host; did you mean 'linux'?",
+    ]
+
+
+FORMS = """
+  defaults: {kind: linux, network-mode: none}
+  nodes:
+    r1:
+    r2: {network-mode: "container:r1"}
+    br|r1: {kind: bridge, network-mode: "container:r1"}
+    sw: {kind: bridge}
+    outside: {kind: host}
+  links:
+    - {endpoints: ["host:up0", "r1:eth1"]}
+    - {endpoints: ["r1:eth2", "macvlan:up1"]}
+    - {endpoints: ["sw:p1", "br|r1:p1"]}
+    - {type: host, host-interface: up2, endpoint: {node: r2, interface: eth3}, mtu: 1400}
+    - {type: vxlan, endpoint: {node: r1, interface: vx}, remote: 192.0.2.1, vni: 7, vars: {a: 1}}
+    - {type: dummy, endpoint: {node: r1, interface: dm, ipv4: 10.0.0.1/24}}
+"""
+
+
+def test_every_kind_of_node_and_link() -> None:
+    read = topology(FORMS)
+    assert [(link.kind, str(link.a), str(link.b)) for link in read.links] == [
+        ("host", "r1:eth1", "host:up0"),
+        ("macvlan", "r1:eth2", "macvlan:up1"),
+        ("veth", "sw:p1", "br|r1:p1"),
+        ("host", "r2:eth3", "host:up2"),
+        ("vxlan", "r1:vx", "vxlan:192.0.2.1"),
+        ("dummy", "r1:dm", "dummy:"),
+    ]
+    assert read.links[4].options == {"vni": "7", "dst-port": "14789"}
+    assert {name: read.place(name) for name in read.nodes} == {
+        "r1": "r1",
+        "r2": "r1",
+        "br|r1": "r1",
+        "sw": "sw",
+        "outside": "host",
+    }
+    assert (read.nodes["br|r1"].bridge, read.nodes["sw"].bridge, read.nodes["r1"].bridge) == ("br", "sw", "")
+
+
+def test_two_nodes_in_one_namespace_cannot_have_one_interface() -> None:
+    assert errors(f"name: t\ntopology:{FORMS}    - {{endpoints: ['r2:eth2', 'sw:p2']}}\n") == [
+        "t.yml:17:20: endpoint 'r2:eth2' is in one network namespace with 'r1:eth2' and has its name"
+    ]
+
+
+def test_what_does_nothing_here_is_noted_once() -> None:
+    text = "name: t\nmgmt: {network: m}\ntopology:\n  defaults: {kind: linux, image: i, memory: 1G, position: x}\n"
+    read = load(f"{text}  nodes: {{a: {{memory: 2G, mgmt-ipv4: 192.0.2.1}}, b: {{cmd: sh}}}}", "t.yml")
+    assert read.notes == (
+        "there is no management network here: no node has an eth0 (network-mode: none says the same)",
+        "key 'memory' is ignored: nodes share the machine's memory without a limit",
+        "images are not used here, nodes run on the machine's own root file system: "
+        "a without cmd or entrypoint only sleep",
+    )
+    assert topology("  nodes: {a: {kind: linux, network-mode: none, restart-policy: always}}").notes == ()
+
+
+def test_env_files_say_what_godotenv_reads() -> None:
+    text = "# c\nA=1\nexport B='x y' # z\nC=\"a\\nb\"\nD: plain # no\nE=\n"
+    assert dotenv.parse(text, "f") == {"A": "1", "B": "x y", "C": "a\nb", "D": "plain", "E": ""}
+    with pytest.raises(ConfigError, match="f:2:1: 'what' is no variable: expected NAME=value"):
+        dotenv.parse("A=1\nwhat", "f")
+    assert node("env-files: [a, b]").env_files == ("a", "b")
 
 
 def test_a_ring_of_waiting_nodes_is_named() -> None:
