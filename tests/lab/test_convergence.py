@@ -94,7 +94,7 @@ def test_over_ipv6_links_an_ipv4_vip_has_ipv6_gateways() -> None:
     assert found[VIP] == found[VIP6] == ("fd00:0:0:3::1",)
 
 
-SITE_OF_THREE = "{0}-e1 {0}-e2 {0}-e3"
+SITE_OF_THREE = "{0}-e1 {0}-e2"
 SERVING = {f"{site}-r{number}": SITE_OF_THREE.format(site) for site in "abc" for number in (1, 2)}
 
 
@@ -104,7 +104,7 @@ SERVING = {f"{site}-r{number}": SITE_OF_THREE.format(site) for site in "abc" for
         ("", {"t1": "a-r1", "t2": "a-r2", "bb1": "a-r1", "bb2": "c-r1"}),
         (
             "a-e2",
-            {"t1": "a-r1", "t2": "a-r2", "bb1": "a-r1", "bb2": "c-r1", **dict.fromkeys(("a-r1", "a-r2"), "a-e1 a-e3")},
+            {"t1": "a-r1", "t2": "a-r2", "bb1": "a-r1", "bb2": "c-r1", **dict.fromkeys(("a-r1", "a-r2"), "a-e1")},
         ),
         ("a", {"t1": "b-r1", "t2": "b-r2", "bb1": "b-r1", "bb2": "c-r1", "a-r1": "bb1", "a-r2": "bb1"}),
         ("b", {"t1": "a-r1", "t2": "a-r2", "bb1": "a-r1", "bb2": "c-r1", "b-r1": "bb1", "b-r2": "bb1"}),
