@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from lab.addressing import LabPlan, NodePlan, Role, Vip
 from lab.render.frr import frr_conf
-from lab.render.host import ADVMSS, ADVMSS6, backend_yaml, fairhop_yaml, nginx_conf
+from lab.render.host import ADVMSS, backend_yaml, fairhop_yaml, nginx_conf
 
 # Interfaces towards these get an XDP_PASS program: a veth drops the frames that its peer sends by XDP_TX without one.
 _NATIVE_XDP = (Role.EDGE, Role.BACKEND)
@@ -25,7 +25,7 @@ def render(lab: LabPlan) -> dict[str, str]:
 
 def net_batch(lab: LabPlan, node: NodePlan) -> str:
     """Input of `ip -batch`: addresses, links, the static default route. Every line may be repeated."""
-    return "".join(f"{line}\n" for line in (*_addresses(lab, node), *_default_route(node)))
+    return "".join(f"{line}\n" for line in (*_addresses(lab, node), *_default_route(lab, node)))
 
 
 def xdp_pass(lab: LabPlan, node: NodePlan) -> str:
@@ -38,7 +38,8 @@ def _addresses(lab: LabPlan, node: NodePlan) -> Iterator[str]:
     for address in _on_lo(lab, node):
         yield f"address replace {address}/{address.max_prefixlen} dev lo{_NO_DAD[address.version]}"
     for interface in node.interfaces:
-        yield f"address replace {interface.address} dev {interface.name}"
+        if lab.underlay == 4:
+            yield f"address replace {interface.address} dev {interface.name}"
         yield f"link set dev {interface.name} up"
         yield f"address replace {interface.address6} dev {interface.name}{_NO_DAD[6]}"
 
@@ -54,18 +55,23 @@ def _on_lo(lab: LabPlan, node: NodePlan) -> tuple[Vip, ...]:
     return ()
 
 
-def _default_route(node: NodePlan) -> Iterator[str]:
-    """Routers and clients learn theirs; an edge balances over its routers; a backend has one and clamps the MSS."""
+def _default_route(lab: LabPlan, node: NodePlan) -> Iterator[str]:
+    """Routers and clients learn theirs; an edge balances over its routers; a backend has one and clamps the MSS.
+
+    Over an IPv6 underlay the IPv4 route has IPv6 next hops too, and `default` would be taken for the IPv6 one.
+    """
+    anywhere4, via = ("default", "via") if lab.underlay == 4 else ("0.0.0.0/0", "via inet6")
     if node.role is Role.EDGE:
         for anywhere, hops in (
-            ("default", [(one.peer_address, one.name) for one in node.interfaces]),
-            ("::/0", [(one.peer_address6, one.name) for one in node.interfaces]),
+            (anywhere4, [f"{via} {lab.far(one)} dev {one.name}" for one in node.interfaces]),
+            ("::/0", [f"via {one.peer_address6} dev {one.name}" for one in node.interfaces]),
         ):
-            yield f"route replace {anywhere}" + "".join(f" nexthop via {via} dev {name}" for via, name in hops)
+            yield f"route replace {anywhere}" + "".join(f" nexthop {hop}" for hop in hops)
     elif node.role is Role.BACKEND:
         only = node.interfaces[0]
-        yield f"route replace default via {only.peer_address} dev {only.name} advmss {ADVMSS}"
-        yield f"route replace ::/0 via {only.peer_address6} dev {only.name} advmss {ADVMSS6}"
+        advmss, advmss6 = ADVMSS[lab.underlay]
+        yield f"route replace {anywhere4} {via} {lab.far(only)} dev {only.name} advmss {advmss}"
+        yield f"route replace ::/0 via {only.peer_address6} dev {only.name} advmss {advmss6}"
 
 
 _FILES: Mapping[Role, Mapping[str, Renderer]] = {
