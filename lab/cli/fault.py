@@ -78,6 +78,7 @@ def clear(path: Path | None, runtime_name: str, names: tuple[str, ...]) -> None:
 @json_option
 def kinds(as_json: bool) -> None:
     """Show every kind of fault with its keys; those in brackets have a default."""
+    from lab.faults.injector import MAKERS
     from lab.faults.model import KINDS
 
     found = [
@@ -85,6 +86,7 @@ def kinds(as_json: bool) -> None:
             "kind": kind,
             "keys": {key: None if field.is_required() else field.default for key, field in model.model_fields.items()},
             "required": [key for key, field in model.model_fields.items() if field.is_required()],
+            "made": kind in MAKERS,
             "does": (model.__doc__ or "").splitlines()[0],
         }
         for kind, model in KINDS.items()
@@ -92,7 +94,7 @@ def kinds(as_json: bool) -> None:
     if as_json:
         print_json({"schema_version": SCHEMA_VERSION, "kinds": found})
         return
-    rows = [(str(each["kind"]), _keys(each), str(each["does"])) for each in found]
+    rows = [(str(each["kind"]), _keys(each), _does(each)) for each in found]
     click.echo(table([("KIND", "KEYS", "DOES"), *rows]))
 
 
@@ -111,3 +113,7 @@ def _row(made: "Applied") -> dict[str, Any]:
 
 def _keys(kind: dict[str, Any]) -> str:
     return " ".join(key if key in kind["required"] else f"[{key}]" for key in kind["keys"])
+
+
+def _does(kind: dict[str, Any]) -> str:
+    return str(kind["does"]) if kind["made"] else f"(parsed, but not made by this version) {kind['does']}"

@@ -141,7 +141,7 @@ def _stop(act: Act, node: str, processes: list[Process]) -> None:
 
 
 def _is_init(process: Process) -> bool:
-    """Whether this is a mere init: it would hand the signal that ends a pause on to programs frozen by another fault."""
+    """Whether this is a mere init, which would hand the end of a pause on to programs that another fault freezes."""
     return process.command.split("\0")[0].rpartition("/")[2] in ("tini", "docker-init")
 
 

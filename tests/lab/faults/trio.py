@@ -15,7 +15,11 @@ from lab.topology.model import Topology
 FILE = """
 name: NAME
 topology:
-  defaults: {kind: linux, image: none, network-mode: none}
+  defaults:
+    kind: linux
+    image: none
+    network-mode: none
+    sysctls: {net.ipv6.conf.all.accept_dad: 0, net.ipv6.conf.default.accept_dad: 0}
   nodes:
     h1:
       exec:
