@@ -2,14 +2,17 @@
 
 import os
 import signal
+import stat
 import time
 from contextlib import suppress
+from pathlib import Path
 
 from lab.faults.act import Act
 from lab.faults.model import stores
-from lab.faults.model_nodes import Freeze, Kill, KillProcess, Pause, StoreLoss
+from lab.faults.model_nodes import DiskFull, Freeze, Kill, KillProcess, Pause, StoreLoss
 from lab.faults.model_routers import EcmpRehash, RouterRestart, SessionReset
 from lab.faults.site import Process
+from lab.netns import linux
 from lab.runtime import LabError
 
 _SEED = "net/ipv4/fib_multipath_hash_seed"
@@ -44,6 +47,33 @@ def kill_process(act: Act, fault: KillProcess) -> str:
         with suppress(ProcessLookupError):
             os.kill(each.pid, signal.SIGKILL)
     return f"{_numbers(found)} of {fault.node} killed"
+
+
+def disk_full(act: Act, fault: DiskFull) -> str:
+    """Lay an overlay over the folder whose upper layer is a tmpfs without a free byte: what is there stays readable."""
+    stage = f"/run/{act.mark}"
+    act.site.running(fault.node)
+    act.before("remove", fault.node, stage)
+    act.before("unmount", fault.node, stage, act.mark)
+    act.before("unmount", fault.node, fault.path, act.mark)
+
+    def run() -> None:
+        if not Path(fault.path).is_dir():
+            raise LabError(f"node {fault.node} has no folder {fault.path}")
+        Path(stage).mkdir()
+        linux.mount(act.mark, stage, "tmpfs", 0, "size=64k")
+        mode = stat.S_IMODE(Path(fault.path).stat().st_mode)
+        for name in ("upper", "work"):
+            Path(stage, name).mkdir()
+        Path(stage, "upper").chmod(mode)
+        layers = f"lowerdir={fault.path},upperdir={stage}/upper,workdir={stage}/work"
+        linux.mount(act.mark, fault.path, "overlay", 0, layers)
+        with suppress(OSError), Path(stage, "full").open("wb", buffering=0) as full:
+            while full.write(bytes(1024)):
+                pass
+
+    act.site.in_root(fault.node, run)
+    return f"no byte more fits below {fault.path} of {fault.node}"
 
 
 def router_restart(act: Act, fault: RouterRestart) -> str:

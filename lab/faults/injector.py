@@ -30,6 +30,7 @@ MAKERS: Mapping[str, Callable[[Act, Any], str]] = {
     "pause": act_nodes.pause,
     "freeze": act_nodes.freeze,
     "kill-process": act_nodes.kill_process,
+    "disk-full": act_nodes.disk_full,
     "store-loss": act_nodes.store_loss,
     "router-restart": act_nodes.router_restart,
     "session-reset": act_nodes.session_reset,

@@ -39,11 +39,11 @@ class KillProcess(Fault):
 
 
 class DiskFull(Fault):
-    """No byte more can be written: to the node's root if that is the node's alone, or below the folder `path`."""
+    """No byte more can be written below the folder `path`; what is there stays readable."""
 
     kind: ClassVar[str] = "disk-full"
     node: str
-    path: Annotated[str, Field(pattern="^(/.*)?$")] = ""
+    path: Annotated[str, Field(pattern="^/.+$")] = "/tmp"
 
 
 class ClockJump(Fault):

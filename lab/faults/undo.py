@@ -85,43 +85,22 @@ def _start(site: Site, node: str, words: tuple[str, ...]) -> None:
 
 
 def _unmount(site: Site, node: str, words: tuple[str, ...]) -> None:
-    def run() -> None:
-        for path in words:
-            with suppress(OSError):  # it was not mounted yet
-                linux.unmount(path)
-
-    if site.pid(node):
-        site.in_root(node, run)
-
-
-def _remount(site: Site, node: str, words: tuple[str, ...]) -> None:
-    path, flags, size = words
-    if site.pid(node):
-        site.in_root(node, lambda: linux.mount("tmpfs", path, "", linux.MS_REMOUNT | int(flags), f"size={size}"))
-
-
-def _write(site: Site, node: str, words: tuple[str, ...]) -> None:
-    path, text = words
-    if site.pid(node):
-        site.in_root(node, lambda: Path(path).write_text(text))
+    """Take away what is mounted at a path, if it is the fault's own."""
+    path, mark = words
+    pid = site.pid(node)
+    if pid and any(line.split()[:2] == [mark, path] for line in Path(f"/proc/{pid}/mounts").read_text().splitlines()):
+        site.in_root(node, lambda: linux.unmount(path))
 
 
 def _remove(site: Site, node: str, words: tuple[str, ...]) -> None:
     (path,) = words
 
     def run() -> None:
-        place = Path(path)
-        place.rmdir() if place.is_dir() else place.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            Path(path).rmdir()
 
     if site.pid(node):
         site.in_root(node, run)
-
-
-def _exec(site: Site, node: str, words: tuple[str, ...]) -> None:
-    if site.pid(node):
-        done = site.runtime.exec(node, words)
-        if done.returncode:
-            raise LabError(f"node {node}: {' '.join(words)}: {(done.stderr or done.stdout).strip()}")
 
 
 _STEPS: Mapping[str, Step] = {
@@ -134,8 +113,5 @@ _STEPS: Mapping[str, Step] = {
     "continue": _continue,
     "start": _start,
     "unmount": _unmount,
-    "remount": _remount,
-    "write": _write,
     "remove": _remove,
-    "exec": _exec,
 }

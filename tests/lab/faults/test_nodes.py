@@ -69,6 +69,17 @@ def test_a_killed_process_is_gone_and_that_is_all(lab: Lab) -> None:
         lab.apply("kill-process: {node: h2, process: sleep 31}")
 
 
+@pytest.mark.parametrize("path", ["/tmp", "/var/log"])
+def test_a_full_disk_takes_no_byte_and_shows_what_was_there(lab: Lab, path: str) -> None:
+    shell(lab.runtime, "h2", f"echo before > {path}/old")
+    lab.apply(f"disk-full: {{node: h2, path: {path}}}")
+    assert shell(lab.runtime, "h2", f"cat {path}/old") == "before\n"
+    said = shell(lab.runtime, "h2", f"echo more 2>&1 >> {path}/old; head -c 100000 /dev/zero 2>&1 > {path}/new")
+    assert "No space left" in shell(lab.runtime, "h2", f"head -c 9000 /dev/zero 2>&1 > {path}/new") + said
+    lab.injector.revert_all()
+    assert shell(lab.runtime, "h2", f"echo after > {path}/new; cat {path}/old {path}/new") == "before\nafter\n"
+
+
 def test_a_router_restarts(lab: Lab) -> None:
     first = {node.name: node.pid for node in lab.runtime.nodes()}["h2"]
     applied = lab.injector.apply(parse.load("router-restart: {node: h2, down: 0.3}"))
