@@ -1,6 +1,7 @@
 """Faults of links on three plain nodes: each does what it says, measured, and leaves nothing."""
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -119,6 +120,32 @@ def test_bfd_is_dropped_and_all_else_passes(lab: Lab) -> None:
         sender.start()
         assert bool(shell(lab.runtime, "h2", hear.replace("PORT", str(port)) + "wait")) is heard
         sender.join()
+
+
+@pytest.mark.parametrize(("kind", "match"), [("syn", "tcp flags == syn"), ("udp", "udp length 72")])
+def test_a_flood_arrives_at_its_rate_from_its_sources(lab: Lab, kind: str, match: str) -> None:
+    table = (
+        "table inet seen { chain c { type filter hook prerouting priority -300; "
+        f"ip saddr 198.18.0.0/15 ip daddr 10.9.2.1 {match} th dport 80 counter drop; }} }}"
+    )
+    shell(lab.runtime, "r", f"printf '%s' '{table}' | tr ';' '\\n' | sed 's/{{/{{\\n/g; s/}}/\\n}}/g' | nft -f -")
+    try:
+        name = lab.apply(f'{kind}-flood: {{node: h1, to: "10.9.2.1:80", rate: 2000}}')
+        first, began = seen(lab), time.monotonic()
+        time.sleep(1)
+        rate = (seen(lab) - first) / (time.monotonic() - began)
+        lab.injector.revert(name)
+        assert 1700 < rate < 2200
+        after = seen(lab)
+        time.sleep(0.1)
+        assert seen(lab) == after
+    finally:
+        shell(lab.runtime, "r", "nft delete table inet seen")
+
+
+def seen(lab: Lab) -> int:
+    """Packets that the counter at the router has."""
+    return int(shell(lab.runtime, "r", "nft list table inet seen").split("packets ")[1].split()[0])
 
 
 def test_ecmp_is_hashed_with_another_seed_and_policy(lab: Lab) -> None:
