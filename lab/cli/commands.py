@@ -10,6 +10,7 @@ from edge.cli.common import CONFIG, NEGATIVE, fail, json_option, print_json
 from lab.cli.bench import bench
 from lab.cli.common import SCHEMA_VERSION, lab_options, load_topology, table, tell
 from lab.cli.demo import demo
+from lab.cli.fault import fault
 from lab.cli.files import runtime_for
 from lab.cli.inspect import inspect
 from lab.cli.lifecycle import deploy, destroy, events, restart, save, start, stop
@@ -186,3 +187,4 @@ lab.add_command(report)
 lab.add_command(view)
 for _verb in (deploy, destroy, events, inspect, restart, save, start, stop):
     lab.add_command(_verb)
+lab.add_command(fault)

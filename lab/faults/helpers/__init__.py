@@ -1,0 +1,1 @@
+"""Programs that a fault starts in a node."""
