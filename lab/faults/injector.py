@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from lab.faults import act_links, act_nodes, act_traffic, parse, undo
+from lab.faults import act_edges, act_links, act_nodes, act_traffic, parse, undo
 from lab.faults.act import Act
 from lab.faults.journal import Entry, Journal
 from lab.faults.model import problems
@@ -35,6 +35,9 @@ MAKERS: Mapping[str, Callable[[Act, Any], str]] = {
     "router-restart": act_nodes.router_restart,
     "session-reset": act_nodes.session_reset,
     "ecmp-rehash": act_nodes.ecmp_rehash,
+    "config": act_edges.config,
+    "checker-lies": act_edges.checker_lies,
+    "checker-hangs": act_edges.checker_hangs,
     "syn-flood": act_traffic.syn_flood,
     "udp-flood": act_traffic.udp_flood,
 }

@@ -12,6 +12,8 @@ import struct
 import sys
 import time
 
+from lab.faults.helpers.background import go_on
+
 _DISTINCT = 4096
 _TRIAL = 0.5
 _BATCH = 0.002  # s: how long it sleeps when it is ahead
@@ -58,12 +60,7 @@ def main() -> None:
         out.connect((address, 0))
         sent = _send(out, made, int(rate), _TRIAL)
         os.write(1, f"{round(sent / _TRIAL)}\n".encode())
-        if os.fork():
-            os._exit(0)
-        os.setsid()
-        null = os.open("/dev/null", os.O_RDWR)
-        for descriptor in range(3):
-            os.dup2(null, descriptor)
+        go_on()
         _send(out, made, int(rate), float("inf"))
 
 
