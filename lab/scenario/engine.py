@@ -1,0 +1,306 @@
+"""Runs the steps of a scenario at their times and collects what is judged, on whatever gives it a `Stage`.
+
+The engine knows the order of things; the stage (`lab.scenario.stage` on a lab, a fake in tests) does them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from lab.addressing import Role
+from lab.observe.fib import Expected
+from lab.observe.flowtap.flows import Carriage
+from lab.runtime import LabError, Progress
+from lab.scenario.evidence import (
+    Change,
+    FaultSpan,
+    Mark,
+    Outcome,
+    RunEvidence,
+    StepEvidence,
+    Table,
+    Transition,
+)
+from lab.scenario.flows import FLOWS, asked
+from lab.scenario.judge import FAIRHOP_ONLY
+from lab.scenario.model import Expect, Scenario, Step
+from lab.scenario.moves import Move
+from lab.scenario.parse import Case
+from lab.scenario.routing import Standing
+from lab.traffic.facts import Facts
+from lab.traffic.flow import Flow
+
+CONVERGED_WITHIN = 30.0
+_SLICE = 0.05  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """An action that was done. `taken`: the moment of its effect, None where nothing tells."""
+
+    taken: float | None = None
+    outcomes: Sequence[Outcome] = ()
+
+
+class Stage(Protocol):
+    """What the engine needs of a lab. Times are of the clock that `now` reads. Methods raise `LabError`."""
+
+    def now(self) -> float:
+        """Seconds of a clock that never goes back."""
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass; faults whose time is over are healed meanwhile."""
+
+    def prepare(self) -> None:
+        """Open the observers, and refuse a lab on which a measurement would lie."""
+
+    def start_traffic(self) -> None:
+        """Return once every flow is established."""
+
+    def act(self, moves: Sequence[Move], reason: str) -> Deed:
+        """Do all that a step does, in order."""
+
+    def await_routes(self, expected: Expected, within: float) -> None:
+        """Return when the routers' kernels are as expected."""
+
+    def table(self) -> Table:
+        """What the routers' kernels do now."""
+
+    def next_hops(self) -> list[tuple[str, str, str]]:
+        """The same as rows for people."""
+
+    def changes(self, since: float) -> list[Change]:
+        """What changed in the routers' kernels, with times of `now`."""
+
+    def mark(self, label: str) -> Mapping[str, Facts]:
+        """End an interval of traffic; its facts by stream."""
+
+    def carried(self) -> Carriage | None:
+        """Which edges carried which flows since the call before."""
+
+    def long_flows(self) -> set[Flow]:
+        """The flows that are open now."""
+
+    def reasons(self) -> Mapping[str, Mapping[str, int]] | None:
+        """Packets by reason at each edge since the call before."""
+
+    def session_drops(self) -> int | None:
+        """BGP sessions that went down since the call before."""
+
+    def events(self) -> Mapping[str, Sequence[Transition]]:
+        """Transitions of each edge since the call before."""
+
+    def digests(self) -> Mapping[str, Mapping[str, str]]:
+        """Edge -> pool -> digest of its table."""
+
+    def healed(self, since: float) -> float | None:
+        """When the first fault was healed by its own time after `since`, None if none was."""
+
+    def rates(self) -> Mapping[str, Mapping[str, Sequence[Sequence[float]]]]:
+        """The series of the result, with times of `now`."""
+
+    def faults(self) -> list[FaultSpan]:
+        """Every fault of this run, with times of `now`."""
+
+    def end_traffic(self) -> Mapping[str, Facts]:
+        """Stop the traffic; the facts of the whole run by stream."""
+
+
+class Engine:
+    """One run of a scenario. Raises `LabError` before the first step; after it, what went wrong is in the evidence."""
+
+    def __init__(self, case: Case, stage: Stage, progress: Progress) -> None:
+        self._case, self._stage, self._progress = case, stage, progress
+        self._plan = case.plan
+        self._standing = Standing.of(case.plan)
+        self._watched = _watched(case.scenario)
+
+    def run(self, number: int = 1, up: float | None = None, since: float | None = None) -> RunEvidence:
+        """Run it once. `up`: seconds that the deployment took, `since`: when that began."""
+        scenario, stage = self._case.scenario, self._stage
+        stage.prepare()
+        stage.await_routes(self._standing.expected(self._plan), CONVERGED_WITHIN)
+        converged = None if since is None else stage.now() - since
+        next_hops = stage.next_hops()
+        self._forget()
+        if scenario.traffic:
+            stage.start_traffic()
+            stage.mark("before the first step")
+        start, before = stage.now(), stage.table()
+        run = RunEvidence(
+            scenario, number, StepEvidence(_as_step(scenario), 0.0, 0.0), (),
+            asked=asked(scenario, self._plan), sites=_sites(self._case), left_out=left_out(self._case),
+            up=up, converged=converged, next_hops=next_hops,
+        )  # fmt: skip
+        steps, error = self._steps(start)
+        return self._whole(replace(run, steps=steps, error=error), start, before)
+
+    def _steps(self, start: float) -> tuple[tuple[StepEvidence, ...], str]:
+        done: list[StepEvidence] = []
+        for step in self._case.scenario.steps:
+            try:
+                found = self._step(step, start)
+            except LabError as error:
+                return tuple(done), f"{step.name}: {error}"
+            done.append(found)
+            self._progress(summary(found))
+            if found.error:
+                break
+        return tuple(done), ""
+
+    def _step(self, step: Step, start: float) -> StepEvidence:
+        stage = self._stage
+        if step.after:
+            stage.wait(step.after)
+            self._mark(step.name)
+        self._forget()
+        before, began = stage.table(), stage.now()
+        deed = stage.act(step.do, step.name)
+        self._standing = self._standing.after(self._plan, step.announcing)
+        error = ""
+        try:
+            if step.announcing != "any":
+                stage.await_routes(self._standing.expected(self._plan), step.within)
+        except LabError as problem:
+            error = str(problem)
+        first = stage.carried()
+        stage.wait(step.observe)
+        changes = stage.changes(began)
+        facts = self._mark(step.name)
+        later = stage.carried()
+        healed = stage.healed(began)
+        own = [change for change in changes if healed is None or change.time < healed]
+        routers = {change.router: change.time - began for change in own}
+        carried = first.then(later) if first and later else None
+        long_flows = stage.long_flows() if facts else set()
+        of_long = carried.only(long_flows) if carried else None
+        return StepEvidence(
+            step, began - start, stage.now() - start,
+            taken=None if deed.taken is None else deed.taken - began,
+            routes=max(routers.values(), default=None), routers=routers, facts=facts,
+            edges=of_long.flows_per_edge if of_long else {},
+            carried=later.flows_per_edge if later else {},
+            moved=len(of_long.moved) if of_long and of_long.edges else None,
+            before=before, table=stage.table(), changes=_relative(changes, start),
+            outcomes=deed.outcomes, error=error, **self._observed(),
+        )  # fmt: skip
+
+    def _observed(self) -> dict[str, object]:
+        """What is asked of nodes, where an expectation is about it."""
+        asks: dict[str, Callable[[], object]] = {
+            "reasons": self._stage.reasons, "session_drops": self._stage.session_drops,
+            "events": self._stage.events, "digests": self._stage.digests,
+        }  # fmt: skip
+        return {name: ask() for name, ask in asks.items() if name in self._watched}
+
+    def _forget(self) -> None:
+        """Begin an interval: what observers saw so far belongs to no step."""
+        self._stage.carried()
+        for name in ("reasons", "session_drops", "events"):
+            if name in self._watched:
+                getattr(self._stage, name)()
+
+    def _mark(self, label: str) -> Mapping[str, Facts]:
+        return self._stage.mark(label) if self._case.scenario.traffic else {}
+
+    def _whole(self, run: RunEvidence, start: float, before: Table) -> RunEvidence:
+        """The run as one step, with what was seen from its start to its end."""
+        stage, scenario = self._stage, run.scenario
+        digests = stage.digests() if scenario.expect.digests and "digests" not in run.left_out else None
+        rates = stage.rates()
+        facts = stage.end_traffic() if scenario.traffic else {}
+        end = stage.now()
+        changes = _relative(stage.changes(start), start)
+        events: dict[str, list[Transition]] = {}
+        for each in run.steps:
+            for edge, told in (each.events or {}).items():
+                events.setdefault(edge, []).extend(told)
+        drops = [each.session_drops for each in run.steps if each.session_drops is not None]
+        whole = StepEvidence(
+            _as_step(scenario), 0.0, end - start, facts=facts, before=before, table=stage.table(), changes=changes,
+            routes=max((change.time for change in changes), default=None),
+            reasons=_added([each.reasons for each in run.steps if each.reasons]),
+            session_drops=sum(drops) if drops else None, events=events or None, digests=digests,
+        )  # fmt: skip
+        shifted = {
+            group: {name: [[row[0] - start, *row[1:]] for row in rows] for name, rows in series.items()}
+            for group, series in rates.items()
+        }
+        spans = [
+            replace(each, since=each.since - start, until=None if each.until is None else each.until - start)
+            for each in stage.faults()
+        ]
+        return replace(run, whole=whole, rates=shifted, faults=spans, marks=marks(facts, start))
+
+
+def summary(found: StepEvidence) -> str:
+    """One line of progress."""
+    routes = "no route changed" if found.routes is None else f"routes after {found.routes * 1000:.0f} ms"
+    words = [routes]
+    for name, facts in found.facts.items():
+        if facts.population:
+            words.append(f"{name}: {facts.broken_connections} of {facts.population} broken")
+        if facts.requests:
+            words.append(f"{name}: {facts.failed_requests} of {facts.requests} failed")
+    if found.error:
+        words.append(found.error)
+    return f"{found.step.name} ({found.action}): {', '.join(words)}"
+
+
+def marks(facts: Mapping[str, Facts], start: float) -> list[Mark]:
+    """Failures and gaps on the time line."""
+    found = []
+    for stream, each in facts.items():
+        for failure in each.failures:
+            flow = str(failure.flow) if failure.flow else ""
+            found.append(Mark(failure.time - start, str(failure.reason), stream, flow, failure.backend))
+        for gap in each.gaps:
+            flow = str(gap.flow) if gap.flow else ""
+            found.append(Mark(gap.time - start, "gap", stream, flow, gap.backend, length=gap.length))
+    return sorted(found, key=lambda mark: mark.time)
+
+
+def left_out(case: Case) -> dict[str, str]:
+    """Expectations that this lab cannot show: what only fairhop's edges tell, where no edge is one."""
+    edges = case.plan.having(Role.EDGE)
+    targets = sorted({getattr(edge, "target", "fairhop") for edge in edges})
+    if not edges or "fairhop" in targets:
+        return {}
+    return dict.fromkeys(FAIRHOP_ONLY, f"the edges of {case.topology.name} are {' and '.join(targets)}, not fairhop")
+
+
+def _as_step(scenario: Scenario) -> Step:
+    return Step(name=scenario.name, do=(), expect=scenario.expect)
+
+
+def _sites(case: Case) -> dict[str, list[str]]:
+    sites: dict[str, list[str]] = {}
+    for edge in case.plan.having(Role.EDGE):
+        sites.setdefault(edge.site, []).append(edge.name)
+    return dict(sorted(sites.items()))
+
+
+def _watched(scenario: Scenario) -> set[str]:
+    """The observers that some expectation is about: those that cost commands in nodes."""
+    expectations: list[Expect] = [scenario.expect, *(step.expect for step in scenario.steps)]
+    named = {name for name in ("reasons", "events", "digests") for each in expectations if getattr(each, name)}
+    if scenario.over_repetitions.session_drops or any(each.session_drops for each in expectations):
+        named.add("session_drops")
+    return named
+
+
+def _relative(changes: Sequence[Change], start: float) -> list[Change]:
+    return [replace(change, time=change.time - start) for change in changes]
+
+
+def _added(rows: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]] | None:
+    """Counts of several intervals together; None where there is none."""
+    if not rows:
+        return None
+    sums: dict[str, dict[str, int]] = {}
+    for row in rows:
+        for edge, reasons in row.items():
+            for reason, count in reasons.items():
+                of_edge = sums.setdefault(edge, {})
+                of_edge[reason] = of_edge.get(reason, 0) + count
+    return sums
