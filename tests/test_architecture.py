@@ -37,7 +37,7 @@ CORES_BY_PACKAGE = {
     "lab/observe/flowtap": "flows",
     "lab/render": "frr frr_policy host lab_files",
     "lab/topology": "envsubst graph inherit keys links model parse",
-    "lab/traffic": "facts flow http_reply ledger plan",
+    "lab/traffic": "evidence facts flow http_reply ledger plan quic_wire series streams tally wheel",
 }
 CORES = [f"{package}/{name}.py" for package, names in CORES_BY_PACKAGE.items() for name in names.split()]
 PACKAGES = {package.replace("/", ".") for package in CORES_BY_PACKAGE}  # their __init__ holds a docstring only

@@ -6,7 +6,7 @@ Works through `lab.runtime.Runtime` alone, so the same job runs on namespaces an
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from lab.observe.routes import RouteWatch
 from lab.observe.taps import edge_taps
 from lab.runtime import Completed, LabError, Progress, Runtime
 from lab.topology.model import Topology
-from lab.traffic.facts import Facts
-from lab.traffic.load import Load, mark_all, stop_all
-from lab.traffic.plan import Connections, Plan, Requests
+from lab.traffic.facts import Facts, total
+from lab.traffic.load import Load, mark_all, stop_all, total_report
+from lab.traffic.plan import Connections, Plan, Requests, Stream
 
 SCHEMA_VERSION = 1
 _CONVERGED_WITHIN = 30.0
@@ -110,7 +110,7 @@ class Demo:
             self._tap = stack.enter_context(FlowTap(netns, edge_taps(self._plan), self._plan.vips))
             population = self._start_traffic(stack, amount)
             steps = tuple(self._step(step) for step in scenario.main_job(self._plan))
-            report = stop_all(self._loads)
+            report = total_report(stop_all(self._loads))
         checks = (*scenario.judge_digests(digests, self._plan), *scenario.judge(steps, population))
         return Report(self._runtime.name, up, converged, next_hops, digests, population, steps, report.total, checks)
 
@@ -144,8 +144,8 @@ class Demo:
         if not {"web", "echo"} <= set(services) or not clients:
             raise LabError("the main job needs clients and the services 'web' (HTTP) and 'echo' (TCP)")
         for client in clients:
-            for plan in traffic_of(client, services["web"], services["echo"], amount):
-                self._loads.append(stack.enter_context(Load.start(self._runtime, client.name, plan, "python3")))
+            plan = traffic_of(client, services["web"], services["echo"], amount)
+            self._loads.append(stack.enter_context(Load.start(self._runtime, client.name, plan, "python3")))
         population = amount.connections * len(clients)
         self._progress(f"opening {population} connections and {amount.rate * len(clients):g} requests a second")
         for load in self._loads:
@@ -163,7 +163,7 @@ class Demo:
             self._progress(f"{step.name}: back after {time.monotonic() - began:.1f} s")
         time.sleep(_OBSERVED)
         changes = {event.router: event.time - began for event in self._watch.events(since=began)}
-        facts = mark_all(self._loads, step.name)
+        facts = total(mark_all(self._loads, step.name))
         carried = self._tap.mark().only({flow for load in self._loads for flow in load.flows()})
         last = max(changes.values(), default=None)
         since = None if taken is None else taken - began
@@ -199,22 +199,20 @@ class Demo:
         return done
 
 
-def traffic_of(client: NodePlan, web: ServicePlan, echo: ServicePlan, amount: Amount) -> Iterator[Plan]:
+def traffic_of(client: NodePlan, web: ServicePlan, echo: ServicePlan, amount: Amount) -> Plan:
     """What a client sends: over IPv6 a share of it, where the services have IPv6 VIPs."""
     port = echo.ports[0][1]
     six = _IPV6_SHARE if web.vip6 and echo.vip6 else 0.0
     count6, rate6 = round(amount.connections * six), amount.rate * six
-    yield Plan(
-        source=str(client.client_address),
-        requests=Requests(f"http://{web.vip}/", amount.rate - rate6),
-        connections=Connections(f"{echo.vip}:{port}", amount.connections - count6),
-    )
+    source, source6 = str(client.client_address), str(client.client_address6)
+    streams: dict[str, Stream] = {
+        "web": Requests(source, f"http://{web.vip}/", amount.rate - rate6),
+        "held": Connections(source, f"{echo.vip}:{port}", amount.connections - count6),
+    }
     if count6:
-        yield Plan(
-            source=str(client.client_address6),
-            requests=Requests(f"http://[{web.vip6}]/", rate6),
-            connections=Connections(f"[{echo.vip6}]:{port}", count6),
-        )
+        streams["web6"] = Requests(source6, f"http://[{web.vip6}]/", rate6)
+        streams["held6"] = Connections(source6, f"[{echo.vip6}]:{port}", count6)
+    return Plan(streams)
 
 
 def _summary(result: StepResult) -> str:

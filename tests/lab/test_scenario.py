@@ -9,6 +9,7 @@ from lab.job import scenario
 from lab.job.demo import Amount, traffic_of
 from lab.job.scenario import Action, Bounds, Step, StepResult, judge, judge_digests
 from lab.traffic.facts import Facts
+from lab.traffic.plan import Connections, Requests
 from tests.lab.two_site import two_site_plan
 
 STEP = Step("edge drain", Action.DRAIN, ("a-e1",), Bounds(broken=0, failed_requests=0, routes=0.2))
@@ -59,15 +60,15 @@ def test_a_fifth_of_the_traffic_runs_over_ipv6_and_all_of_it_over_ipv4_where_a_s
     plan = two_site_plan()
     client = plan.having(Role.CLIENT)[0]
     web, echo = plan.services
-    both = [*traffic_of(client, web, echo, Amount(1000, 100.0))]
-    only = [*traffic_of(client, web, replace(echo, vip6=None), Amount(1000, 100.0))]
-    for plans, sources, counts, rates in (
+    both = [*traffic_of(client, web, echo, Amount(1000, 100.0)).streams.values()]
+    only = [*traffic_of(client, web, replace(echo, vip6=None), Amount(1000, 100.0)).streams.values()]
+    for streams, sources, counts, rates in (
         (both, ["198.51.100.11", "2001:db8:c::11"], [800, 200], [80.0, 20.0]),
         (only, ["198.51.100.11"], [1000], [100.0]),
     ):
-        assert [each.source for each in plans] == sources
-        assert [each.connections.count for each in plans if each.connections] == counts
-        assert [each.requests.rate for each in plans if each.requests] == rates
+        assert list(dict.fromkeys(each.source for each in streams)) == sources
+        assert [each.count for each in streams if isinstance(each, Connections)] == counts
+        assert [each.rate for each in streams if isinstance(each, Requests)] == rates
 
 
 def test_the_main_job_promises_nothing_broken_for_every_change_of_an_edge() -> None:
