@@ -11,6 +11,7 @@ from lab.cli.bench import bench
 from lab.cli.common import SCHEMA_VERSION, lab_options, load_topology, table, tell
 from lab.cli.demo import demo
 from lab.cli.files import runtime_for
+from lab.cli.test import test
 from lab.runtime import NodeStatus
 
 
@@ -173,3 +174,4 @@ def _node_row(node: NodeStatus) -> tuple[str, ...]:
 
 lab.add_command(bench)
 lab.add_command(demo)
+lab.add_command(test)

@@ -21,7 +21,7 @@ from lab.scenario.evidence import (
     Table,
     Transition,
 )
-from lab.scenario.flows import FLOWS, asked
+from lab.scenario.flows import asked
 from lab.scenario.judge import FAIRHOP_ONLY
 from lab.scenario.model import Expect, Scenario, Step
 from lab.scenario.moves import Move
@@ -40,6 +40,20 @@ class Deed:
 
     taken: float | None = None
     outcomes: Sequence[Outcome] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What nodes tell of an interval when asked; None where it is not."""
+
+    reasons: Mapping[str, Mapping[str, int]] | None = None
+    session_drops: int | None = None
+    events: Mapping[str, Sequence[Transition]] | None = None
+
+    @classmethod
+    def of(cls, step: StepEvidence) -> "Observed":
+        """What a step observed."""
+        return cls(step.reasons, step.session_drops, step.events)
 
 
 class Stage(Protocol):
@@ -113,7 +127,9 @@ class Engine:
         self._case, self._stage, self._progress = case, stage, progress
         self._plan = case.plan
         self._standing = Standing.of(case.plan)
-        self._watched = _watched(case.scenario)
+        self._watched = _watched(case.scenario) - {*left_out(case)}
+        self._blind = "digests" in left_out(case)
+        self._between: list[Observed] = []
 
     def run(self, number: int = 1, up: float | None = None, since: float | None = None) -> RunEvidence:
         """Run it once. `up`: seconds that the deployment took, `since`: when that began."""
@@ -173,6 +189,7 @@ class Engine:
         routers = {change.router: change.time - began for change in own}
         carried = first.then(later) if first and later else None
         long_flows = stage.long_flows() if facts else set()
+        seen = self._observed()
         of_long = carried.only(long_flows) if carried else None
         return StepEvidence(
             step, began - start, stage.now() - start,
@@ -182,23 +199,23 @@ class Engine:
             carried=later.flows_per_edge if later else {},
             moved=len(of_long.moved) if of_long and of_long.edges else None,
             before=before, table=stage.table(), changes=_relative(changes, start),
-            outcomes=deed.outcomes, error=error, **self._observed(),
+            outcomes=deed.outcomes, error=error, reasons=seen.reasons, session_drops=seen.session_drops,
+            events=seen.events, digests=stage.digests() if step.expect.digests and not self._blind else None,
         )  # fmt: skip
 
-    def _observed(self) -> dict[str, object]:
+    def _observed(self) -> "Observed":
         """What is asked of nodes, where an expectation is about it."""
-        asks: dict[str, Callable[[], object]] = {
-            "reasons": self._stage.reasons, "session_drops": self._stage.session_drops,
-            "events": self._stage.events, "digests": self._stage.digests,
-        }  # fmt: skip
-        return {name: ask() for name, ask in asks.items() if name in self._watched}
+        stage, watched = self._stage, self._watched
+        return Observed(
+            stage.reasons() if "reasons" in watched else None,
+            stage.session_drops() if "session_drops" in watched else None,
+            stage.events() if "events" in watched else None,
+        )
 
     def _forget(self) -> None:
-        """Begin an interval: what observers saw so far belongs to no step."""
+        """Begin an interval: what observers saw since the last one belongs to no step, and to the run as a whole."""
         self._stage.carried()
-        for name in ("reasons", "session_drops", "events"):
-            if name in self._watched:
-                getattr(self._stage, name)()
+        self._between.append(self._observed())
 
     def _mark(self, label: str) -> Mapping[str, Facts]:
         return self._stage.mark(label) if self._case.scenario.traffic else {}
@@ -206,21 +223,16 @@ class Engine:
     def _whole(self, run: RunEvidence, start: float, before: Table) -> RunEvidence:
         """The run as one step, with what was seen from its start to its end."""
         stage, scenario = self._stage, run.scenario
-        digests = stage.digests() if scenario.expect.digests and "digests" not in run.left_out else None
+        digests = stage.digests() if scenario.expect.digests and not self._blind else None
         rates = stage.rates()
         facts = stage.end_traffic() if scenario.traffic else {}
         end = stage.now()
         changes = _relative(stage.changes(start), start)
-        events: dict[str, list[Transition]] = {}
-        for each in run.steps:
-            for edge, told in (each.events or {}).items():
-                events.setdefault(edge, []).extend(told)
-        drops = [each.session_drops for each in run.steps if each.session_drops is not None]
+        seen = _together([*self._between[1:], *(Observed.of(each) for each in run.steps), self._observed()])
         whole = StepEvidence(
             _as_step(scenario), 0.0, end - start, facts=facts, before=before, table=stage.table(), changes=changes,
             routes=max((change.time for change in changes), default=None),
-            reasons=_added([each.reasons for each in run.steps if each.reasons]),
-            session_drops=sum(drops) if drops else None, events=events or None, digests=digests,
+            reasons=seen.reasons, session_drops=seen.session_drops, events=seen.events, digests=digests,
         )  # fmt: skip
         shifted = {
             group: {name: [[row[0] - start, *row[1:]] for row in rows] for name, rows in series.items()}
@@ -293,14 +305,21 @@ def _relative(changes: Sequence[Change], start: float) -> list[Change]:
     return [replace(change, time=change.time - start) for change in changes]
 
 
-def _added(rows: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]] | None:
-    """Counts of several intervals together; None where there is none."""
-    if not rows:
-        return None
-    sums: dict[str, dict[str, int]] = {}
-    for row in rows:
-        for edge, reasons in row.items():
-            for reason, count in reasons.items():
-                of_edge = sums.setdefault(edge, {})
+def _together(parts: Sequence[Observed]) -> Observed:
+    """Several intervals as one; what any of them could not see, the whole did not."""
+    reasons: dict[str, dict[str, int]] = {}
+    events: dict[str, list[Transition]] = {}
+    for part in parts:
+        for edge, told in (part.events or {}).items():
+            events.setdefault(edge, []).extend(told)
+        for edge, counts in (part.reasons or {}).items():
+            of_edge = reasons.setdefault(edge, {})
+            for reason, count in counts.items():
                 of_edge[reason] = of_edge.get(reason, 0) + count
-    return sums
+    drops = [part.session_drops for part in parts]
+    known = [drop for drop in drops if drop is not None]
+    return Observed(
+        reasons if all(part.reasons is not None for part in parts) else None,
+        sum(known) if len(known) == len(drops) else None,
+        events if all(part.events is not None for part in parts) else None,
+    )

@@ -1,6 +1,6 @@
 """From the traffic of a scenario to what each client sends. No I/O."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from lab.addressing import LabPlan, NodePlan, Role, ServicePlan
 from lab.scenario.model import (
@@ -15,10 +15,10 @@ from lab.scenario.model import (
 from lab.scenario.names import port_of
 from lab.traffic.facts import Facts, merge_facts
 from lab.traffic.plan import Bulk, Connections, Datagrams, Plan, Quic, Requests, Stream
+from lab.traffic.series import Sample
 
 _SIX = "/ipv6"  # what the name of a stream ends with in a client, where a part of it goes to the IPv6 VIP
 _PATHS = {"down": "/files/bytes", "up": "/upload"}
-FLOWS = ("connections", "datagrams", "quic")
 
 
 def plans(scenario: Scenario, plan: LabPlan) -> dict[str, Plan]:
@@ -52,10 +52,7 @@ def asked(scenario: Scenario, plan: LabPlan) -> dict[str, int]:
 def by_stream(facts: Mapping[str, Facts]) -> dict[str, Facts]:
     """The facts of both families of a stream together."""
     names = dict.fromkeys(name.removesuffix(_SIX) for name in facts)
-    return {
-        name: merge_facts([facts[part] for part in (name, name + _SIX) if part in facts])
-        for name in names
-    }
+    return {name: merge_facts([facts[part] for part in (name, name + _SIX) if part in facts]) for name in names}
 
 
 def stream_of(name: str) -> str:
@@ -106,7 +103,7 @@ def _part(count: int, share: float, ipv6: float, *, six: bool) -> int:
     return of_six if six else count - of_six
 
 
-def samples(rows: Iterator[tuple[int, str, str, int, int]], start: float) -> dict[str, dict[str, list[list[float]]]]:
+def series(rows: Iterable[Sample]) -> dict[str, dict[str, list[list[float]]]]:
     """Series of answers by second for the result: of each backend [t, answers], of each stream [t, answered, failed]."""
     backends: dict[str, dict[int, float]] = {}
     streams: dict[str, dict[int, list[float]]] = {}
@@ -118,8 +115,8 @@ def samples(rows: Iterator[tuple[int, str, str, int, int]], start: float) -> dic
         counts[0] += answered
         counts[1] += failed
     return {
-        "backends": {name: [[second - start, count] for second, count in sorted(rows.items())]
+        "backends": {name: [[float(second), count] for second, count in sorted(rows.items())]
                      for name, rows in sorted(backends.items())},
-        "streams": {name: [[second - start, *counts] for second, counts in sorted(rows.items())]
+        "streams": {name: [[float(second), *counts] for second, counts in sorted(rows.items())]
                     for name, rows in streams.items()},
     }  # fmt: skip

@@ -61,7 +61,7 @@ class BulkModel(StreamModel):
 
 
 class DatagramsModel(StreamModel):
-    """`count` UDP flows, each with a datagram every `interval` that must come back. `roaming`: any backend may answer."""
+    """`count` UDP flows, each with a datagram every `interval` to be answered. `roaming`: by any backend."""
 
     kind: ClassVar[str] = "datagrams"
     count: Annotated[Count, Field(le=20000)]
@@ -118,7 +118,7 @@ class Expect(Counts):
 
 
 class Announcing(Model):
-    """Which edges announce after a step. `without`: all but these edges; an end "ROUTER:IFACE" is a next hop that is lost.
+    """Which edges announce after a step. `without`: all but these; an end "ROUTER:IFACE" is a next hop that is lost.
 
     `only`: exactly these edges. `vip`: of this service alone; the others are as before.
     """

@@ -11,6 +11,7 @@ from edge.decode import nearest
 from edge.strictyaml import Path
 from lab.addressing import LabPlan, Role, ServicePlan
 from lab.faults import model as faults
+from lab.faults.model_base import Fault
 from lab.scenario.model import Announcing, Counts, Expect, Scenario, Step, StreamModel
 from lab.scenario.moves import Drain, Exec, Heal, Inject, Kill, Move, Reload, Restart, Rollback, Start, Undrain
 from lab.topology.model import Topology
@@ -162,7 +163,7 @@ class _Names:
 _RECEIVERS = ("backend", "proxy")
 
 
-def fault_of(move: Inject) -> faults.Fault:
+def fault_of(move: Inject) -> Fault:
     """The fault that a step injects. The file's settings were checked when it was read."""
     return faults.KINDS[move.fault].model_validate(dict(move.settings))
 

@@ -100,8 +100,8 @@ class _Decoder:
         if kind not in STREAMS:
             where = (*path, "kind") if kind is not None else path
             self._say(where, f"{_words(path)}.kind is {kind!r}: {_expected('a kind of traffic', kind, STREAMS)}")
-            return StreamModel(to="")
-        return self._decoded(path, given, STREAMS[kind]) or StreamModel(to="")
+            return StreamModel.model_validate({"to": ""})
+        return self._decoded(path, given, STREAMS[kind]) or StreamModel.model_validate({"to": ""})
 
     def _step(self, path: Path, given: Any) -> Step:
         placeholder = Step(name="", do=(Nothing(),))
