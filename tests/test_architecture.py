@@ -31,11 +31,13 @@ CORES_BY_PACKAGE = {
     "lab/announce": "figures files plan rows",
     "lab/bench": "cases figures world",
     "lab/faults": "model model_base model_edges model_links model_nodes model_routers model_traffic parse",
-    "lab/job": "convergence scenario",
+    "lab/job": "convergence",
     "lab/netns": "spec",
     "lab/observe": "check fib rtnetlink taps tunnel",
     "lab/observe/flowtap": "flows",
     "lab/render": "frr frr_policy host lab_files",
+    "lab/scenario": "bounds checks evidence flows judge judge_repetitions judge_traffic junit model moves names "
+    "parse result routing staging text",
     "lab/topology": "envsubst graph inherit keys links model parse",
     "lab/traffic": "evidence facts flow http_reply ledger plan quic_wire series streams tally wheel",
 }

@@ -1,9 +1,11 @@
 """`fairhop lab test`: scenarios from the command line."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial, update_wrapper
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -15,9 +17,50 @@ from lab.runtime import LabError
 
 if TYPE_CHECKING:
     from lab.scenario.parse import Case
+    from lab.scenario.result import Result
     from lab.scenario.suite import Findings
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The files that the results are written to, where they are asked for."""
+
+    json: Path | None
+    junit: Path | None
+    html: Path | None
+
+    def write(self, findings: "Findings") -> None:
+        """Write them all."""
+        from lab.scenario import junit, result
+
+        facts = result.of_many(findings.results)
+        if self.json:
+            self.json.write_text(json.dumps(facts, indent=2) + "\n")
+        if self.junit:
+            self.junit.write_text(junit.document(findings.results, findings.not_run))
+        if self.html:
+            from lab.report import html
+
+            html.write(facts, self.html)
+
+
+def outputs(command: F) -> F:
+    """`--json`, `--junit-xml` and `--html`, handed to the command as one `Outputs`."""
+
+    def run(json_file: Path | None, junit_file: Path | None, html_file: Path | None, **others: Any) -> Any:
+        return command(files=Outputs(json_file, junit_file, html_file), **others)
+
+    wrapped: Callable[..., Any] = update_wrapper(run, command)
+    for names, words in (
+        (("--html", "html_file"), "Write them as one HTML page."),
+        (("--junit-xml", "junit_file"), "Write them as JUnit XML."),
+        (("--json", "json_file"), "Write the results to FILE."),
+    ):
+        wrapped = click.option(*names, type=_FILE, metavar="FILE", help=words)(wrapped)
+    return cast(F, wrapped)
 
 
 @click.command()
@@ -28,21 +71,17 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--repetitions", type=click.IntRange(min=1), metavar="N", help="Run each N times, not as often as it says."
 )
 @click.option("--report", "in_full", is_flag=True, help="Print each scenario's whole report, not its checks alone.")
-@click.option("--keep", is_flag=True, help="Leave the last lab up afterwards.")
-@click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write the results to FILE.")
-@click.option("--junit-xml", "junit_file", type=_FILE, metavar="FILE", help="Write them as JUnit XML.")
-@click.option("--html", "html_file", type=_FILE, metavar="FILE", help="Write them as one HTML page.")
+@outputs
 @lab_options
 def test(
     path: Path | None, runtime_name: str, names: tuple[str, ...], only_list: bool, core: bool, repetitions: int | None,
-    in_full: bool, keep: bool, json_file: Path | None, junit_file: Path | None, html_file: Path | None,
+    in_full: bool, files: Outputs,
 ) -> None:  # fmt: skip
     """Run scenarios: those called NAME, or all in ./containerlab/scenarios (--topology DIR or FILE for others).
 
     Prints one [PASS] or [FAIL] line a check, and a table. Exit codes: 0 all passed, 1 something failed, 2 usage or a
     bad file, 3 a lab could not run or a scenario was skipped. Progress goes to stderr.
     """
-    from lab.scenario import junit, result
     from lab.scenario.suite import Suite
 
     cases = _cases(names, path, core=core)
@@ -53,19 +92,9 @@ def test(
         cases = [case for case in cases if runtime_name in case.scenario.runtimes]
     if not cases:
         fail("no scenario is selected", USAGE)
-    suite = Suite(
-        lambda topology: runtime_for(runtime_name, topology), tell, lambda found: _show(found, in_full=in_full)
-    )
-    findings = suite.run(cases, repetitions, keep=keep)
-    facts = result.of_many(findings.results)
-    if json_file:
-        json_file.write_text(json.dumps(facts, indent=2) + "\n")
-    if junit_file:
-        junit_file.write_text(junit.document(findings.results, findings.not_run))
-    if html_file:
-        from lab.report import html
-
-        html.write(facts, html_file)
+    suite = Suite(partial(runtime_for, runtime_name), tell, partial(_show, in_full=in_full))
+    findings = suite.run(cases, repetitions)
+    files.write(findings)
     click.echo("\n".join(_summary(findings)))
     raise SystemExit(code_of(findings))
 
@@ -95,11 +124,9 @@ def _listed(case: "Case") -> tuple[str, ...]:
     return scenario.name, scenario.title, scenario.topology, " ".join(scenario.covers) or "-"
 
 
-def _show(found: "object", *, in_full: bool) -> None:
+def _show(found: "Result", *, in_full: bool) -> None:
     from lab.scenario import text
-    from lab.scenario.result import Result
 
-    assert isinstance(found, Result)
     click.echo("\n".join(text.report(found) if in_full else text.brief(found)) + "\n")
 
 

@@ -5,11 +5,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lab.addressing import LabPlan, Role
 from lab.runtime import Completed, LabError, Runtime
-from lab.scenario.engine import Deed
 from lab.scenario.evidence import FaultSpan, Outcome
 from lab.scenario.moves import (
     Drain,
@@ -26,6 +25,7 @@ from lab.scenario.moves import (
     Undrain,
 )
 from lab.scenario.names import ALL, fault_of
+from lab.scenario.staging import Deed
 
 if TYPE_CHECKING:
     from lab.faults.injector import Injector
@@ -85,29 +85,29 @@ class Actions:
         return sorted([*self._over, *standing], key=lambda span: span.since)
 
     def _one(self, move: Move, reason: str) -> Deed:
-        match move:
-            case Drain() | Undrain():
-                return self._order(move, reason)
-            case Kill():
-                _all(move.nodes, self.runtime.kill)
-            case Start():
-                _all(move.nodes, self.runtime.start)
-            case Restart():
-                _all(move.nodes, self._restart)
-            case Reload() | Rollback():
-                return self._daemons(move)
-            case Exec():
-                return Deed(None, (self._exec(move),))
-            case Inject():
-                return self._inject(move)
-            case Heal():
-                for fault in [each for each in self._standing if move.name in (ALL, each.name)]:
-                    self._heal(fault)
-            case Nothing():
-                pass
-            case _:
-                raise LabError(f"nothing can do '{move}'")
-        return Deed()
+        for kinds, do in self._table(reason):
+            if isinstance(move, kinds):
+                return do(move) or Deed()
+        raise LabError(f"nothing can do '{move}'")
+
+    def _table(
+        self, reason: str
+    ) -> "tuple[tuple[type[Move] | tuple[type[Move], ...], Callable[[Any], Deed | None]], ...]":
+        return (
+            ((Drain, Undrain), lambda move: self._order(move, reason)),
+            (Kill, lambda move: _ignored(_all(move.nodes, self.runtime.kill))),
+            (Start, lambda move: _ignored(_all(move.nodes, self.runtime.start))),
+            (Restart, lambda move: _ignored(_all(move.nodes, self._restart))),
+            ((Reload, Rollback), self._daemons),
+            (Exec, lambda move: Deed(None, (self._exec(move),))),
+            (Inject, self._inject),
+            (Heal, self._heal_named),
+            (Nothing, lambda move: None),
+        )
+
+    def _heal_named(self, move: Heal) -> None:
+        for fault in [each for each in self._standing if move.name in (ALL, each.name)]:
+            self._heal(fault)
 
     def _order(self, move: Drain | Undrain, reason: str) -> Deed:
         """When the last daemon had the order, by the clock that all nodes share."""
@@ -187,6 +187,10 @@ def target_of(plan: LabPlan, edge: str) -> str:
 def fairhop_edges(plan: LabPlan) -> tuple[str, ...]:
     """The edges that run fairhop, in the order of the topology."""
     return tuple(edge.name for edge in plan.having(Role.EDGE) if target_of(plan, edge.name) == "fairhop")
+
+
+def _ignored(_: object) -> None:
+    return None
 
 
 def _all(nodes: Iterable[str], do: Callable[[str], T]) -> list[T]:

@@ -3,43 +3,21 @@
 The engine knows the order of things; the stage (`lab.scenario.stage` on a lab, a fake in tests) does them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from lab.addressing import Role
-from lab.observe.fib import Expected
-from lab.observe.flowtap.flows import Carriage
 from lab.runtime import LabError, Progress
-from lab.scenario.evidence import (
-    Change,
-    FaultSpan,
-    Mark,
-    Outcome,
-    RunEvidence,
-    StepEvidence,
-    Table,
-    Transition,
-)
+from lab.scenario.evidence import Change, Mark, RunEvidence, StepEvidence, Table, Transition
 from lab.scenario.flows import asked
 from lab.scenario.judge import FAIRHOP_ONLY
 from lab.scenario.model import Expect, Scenario, Step
-from lab.scenario.moves import Move
 from lab.scenario.parse import Case
 from lab.scenario.routing import Standing
+from lab.scenario.staging import Stage
 from lab.traffic.facts import Facts
-from lab.traffic.flow import Flow
 
 CONVERGED_WITHIN = 30.0
-_SLICE = 0.05  # seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Deed:
-    """An action that was done. `taken`: the moment of its effect, None where nothing tells."""
-
-    taken: float | None = None
-    outcomes: Sequence[Outcome] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,70 +32,6 @@ class Observed:
     def of(cls, step: StepEvidence) -> "Observed":
         """What a step observed."""
         return cls(step.reasons, step.session_drops, step.events)
-
-
-class Stage(Protocol):
-    """What the engine needs of a lab. Times are of the clock that `now` reads. Methods raise `LabError`."""
-
-    def now(self) -> float:
-        """Seconds of a clock that never goes back."""
-
-    def wait(self, seconds: float) -> None:
-        """Let time pass; faults whose time is over are healed meanwhile."""
-
-    def prepare(self) -> None:
-        """Open the observers, and refuse a lab on which a measurement would lie."""
-
-    def start_traffic(self) -> None:
-        """Return once every flow is established."""
-
-    def act(self, moves: Sequence[Move], reason: str) -> Deed:
-        """Do all that a step does, in order."""
-
-    def await_routes(self, expected: Expected, within: float) -> None:
-        """Return when the routers' kernels are as expected."""
-
-    def table(self) -> Table:
-        """What the routers' kernels do now."""
-
-    def next_hops(self) -> list[tuple[str, str, str]]:
-        """The same as rows for people."""
-
-    def changes(self, since: float) -> list[Change]:
-        """What changed in the routers' kernels, with times of `now`."""
-
-    def mark(self, label: str) -> Mapping[str, Facts]:
-        """End an interval of traffic; its facts by stream."""
-
-    def carried(self) -> Carriage | None:
-        """Which edges carried which flows since the call before."""
-
-    def long_flows(self) -> set[Flow]:
-        """The flows that are open now."""
-
-    def reasons(self) -> Mapping[str, Mapping[str, int]] | None:
-        """Packets by reason at each edge since the call before."""
-
-    def session_drops(self) -> int | None:
-        """BGP sessions that went down since the call before."""
-
-    def events(self) -> Mapping[str, Sequence[Transition]]:
-        """Transitions of each edge since the call before."""
-
-    def digests(self) -> Mapping[str, Mapping[str, str]]:
-        """Edge -> pool -> digest of its table."""
-
-    def healed(self, since: float) -> float | None:
-        """When the first fault was healed by its own time after `since`, None if none was."""
-
-    def rates(self) -> Mapping[str, Mapping[str, Sequence[Sequence[float]]]]:
-        """The series of the result, with times of `now`."""
-
-    def faults(self) -> list[FaultSpan]:
-        """Every fault of this run, with times of `now`."""
-
-    def end_traffic(self) -> Mapping[str, Facts]:
-        """Stop the traffic; the facts of the whole run by stream."""
 
 
 class Engine:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge.decode import nearest
-from edge.strictyaml import ConfigError
+from edge.strictyaml import ConfigError, Problem
 from lab.cli.files import read_topology
 from lab.runtime import LabError
 from lab.scenario import parse
@@ -35,7 +35,8 @@ def find(names: Sequence[str], place: Path | None) -> list[Path]:
 def read(paths: Sequence[Path]) -> list[Case]:
     """The scenarios in some files. Raises `ConfigError` with the problems of all of them, or OSError."""
     topologies: dict[Path, Topology] = {}
-    cases, problems = [], []
+    cases: list[Case] = []
+    problems: list[Problem] = []
     for path in paths:
         try:
             cases.append(parse.load(path.read_text(), str(path), topologies_beside(path, topologies)))

@@ -104,7 +104,7 @@ def _part(count: int, share: float, ipv6: float, *, six: bool) -> int:
 
 
 def series(rows: Iterable[Sample]) -> dict[str, dict[str, list[list[float]]]]:
-    """Series of answers by second for the result: of each backend [t, answers], of each stream [t, answered, failed]."""
+    """Series of answers by second for the result: by backend [t, answers], by stream [t, answered, failed]."""
     backends: dict[str, dict[int, float]] = {}
     streams: dict[str, dict[int, list[float]]] = {}
     for second, stream, backend, answered, failed in rows:

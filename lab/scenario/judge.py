@@ -5,31 +5,16 @@ The only bounds without a check are those that a lab cannot show (`RunEvidence.l
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from math import ceil
 
+from lab.scenario import judge_traffic
 from lab.scenario.bounds import Limits, shown
+from lab.scenario.checks import NOT_MEASURED, Check, number
 from lab.scenario.evidence import Change, Outcome, RunEvidence, StepEvidence, Table
-from lab.scenario.model import Counts, Expect, Percentiles
-from lab.scenario.names import ALL, EVIDENCE
-from lab.traffic.facts import Facts, merge_facts
+from lab.scenario.model import Expect
+from lab.scenario.names import ALL
 
-NOT_MEASURED = "not measured"
 FAIRHOP_ONLY = ("reasons", "events", "digests")
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of the verdict."""
-
-    name: str
-    passed: bool
-    value: str
-    bound: str
-
-    def __str__(self) -> str:
-        return f"[{'PASS' if self.passed else 'FAIL'}] {self.name}: {self.value} (expected {self.bound})"
 
 
 def step_checks(found: StepEvidence, run: RunEvidence) -> tuple[Check, ...]:
@@ -55,34 +40,6 @@ def all_checks(run: RunEvidence) -> tuple[Check, ...]:
     return checks or (Check("something is judged", False, "no expectation", "at least one"),)
 
 
-def repetition_checks(runs: Sequence[RunEvidence]) -> tuple[Check, ...]:
-    """The verdict on all repetitions together, as `over_repetitions` asks."""
-    if not runs:
-        return (Check("repetitions", False, "none", "at least one"),)
-    over = runs[0].scenario.over_repetitions
-    checks = list(_percentiles("failover_time", over.failover_time, runs, None))
-    for step, percentiles in over.steps.items():
-        checks += _percentiles(f"{step}: failover_time", percentiles, runs, step)
-    for name, bound, words in (
-        ("broken", over.broken, "connections broken"),
-        ("failed", over.failed, "requests failed"),
-    ):
-        if bound is not None:
-            each = [_count(name, _chosen(name, run.whole.facts, run)) for run in runs]
-            checks.append(_sum_check(f"all runs: {words}", bound, each))
-    if over.session_drops is not None:
-        drops = [run.whole.session_drops for run in runs]
-        checks.append(_sum_check("all runs: BGP sessions dropped", over.session_drops, drops))
-    return tuple(checks)
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The nearest-rank percentile: the least value that at least `share` of all do not exceed. ValueError for none."""
-    if not values:
-        raise ValueError("no values")
-    return sorted(values)[max(0, ceil(share * len(values)) - 1)]
-
-
 def _ended(found: StepEvidence) -> Iterator[Check]:
     if found.error:
         yield Check(f"{found.step.name}: done", False, found.error, "no error")
@@ -100,10 +57,10 @@ def _outcomes(prefix: str, outcomes: Iterable[Outcome]) -> Iterator[Check]:
 
 
 def _expected(prefix: str, expect: Expect, found: StepEvidence, run: RunEvidence) -> Iterator[Check]:
-    yield from _counts(prefix, expect, found.facts, run)
+    yield from judge_traffic.counts(prefix, expect, found.facts, run)
     for name, counts in expect.streams.items():
         facts = {name: found.facts[name]} if name in found.facts else {}
-        yield from _counts(f"{prefix}{name}: ", counts, facts, run)
+        yield from judge_traffic.counts(f"{prefix}{name}: ", counts, facts, run)
     if expect.routes_within is not None:
         took = found.failover_time
         value = "no route changed" if took is None else shown(took, "ms")
@@ -113,10 +70,10 @@ def _expected(prefix: str, expect: Expect, found: StepEvidence, run: RunEvidence
     for edge, limits in expect.share.items():
         yield _share(f"{prefix}share of {edge}", limits, found.carried, edge)
     if expect.moved is not None:
-        yield _number(f"{prefix}flows moved", expect.moved, found.moved)
+        yield number(f"{prefix}flows moved", expect.moved, found.moved)
     yield from _routes(prefix, expect, found.table)
     if expect.session_drops is not None:
-        yield _number(f"{prefix}BGP sessions dropped", expect.session_drops, found.session_drops)
+        yield number(f"{prefix}BGP sessions dropped", expect.session_drops, found.session_drops)
     if expect.always_routed:
         yield _always_routed(f"{prefix}every router had a next hop always", found)
     yield from _of_fairhop(prefix, expect, found, run)
@@ -128,12 +85,12 @@ def _of_fairhop(prefix: str, expect: Expect, found: StepEvidence, run: RunEviden
         for edge, reasons in expect.reasons.items():
             for reason, limits in reasons.items():
                 count = _reason_count(found.reasons, edge, reason)
-                yield _number(f"{prefix}packets of {reason} at {_named(edge)}", limits, count)
+                yield number(f"{prefix}packets of {reason} at {_named(edge)}", limits, count)
     if "events" not in run.left_out:
         for edge, patterns in expect.events.items():
             for pattern, limits in patterns.items():
-                number = _event_count(found, edge, pattern)
-                yield _number(f"{prefix}transitions of '{pattern}' at {_named(edge)}", limits, number)
+                told = _event_count(found, edge, pattern)
+                yield number(f"{prefix}transitions of '{pattern}' at {_named(edge)}", limits, told)
     if "digests" not in run.left_out and expect.digests is not None:
         wanted = expect.digests if isinstance(expect.digests, Mapping) else dict.fromkeys(run.sites, expect.digests)
         for site, verdict in wanted.items():
@@ -142,83 +99,6 @@ def _of_fairhop(prefix: str, expect: Expect, found: StepEvidence, run: RunEviden
 
 def _named(edge: str) -> str:
     return "all edges" if edge == ALL else edge
-
-
-_WORDS = {
-    "broken": "connections broken", "failed": "requests failed", "transfers_failed": "transfers failed",
-    "lost": "datagrams lost", "gap": "longest gap", "slowest": "slowest request", "answered": "requests answered",
-    "held": "connections held", "opened": "connections opened",
-}  # fmt: skip
-_UNITS = {"gap": "ms", "slowest": "ms"}
-
-
-def _counts(prefix: str, counts: Counts, facts: Mapping[str, Facts], run: RunEvidence) -> Iterator[Check]:
-    for name, words in _WORDS.items():
-        limits: Limits | None = getattr(counts, name)
-        if limits is not None:
-            yield _count_check(f"{prefix}{words}", name, limits, _chosen(name, facts, run), run)
-
-
-def _chosen(name: str, facts: Mapping[str, Facts], run: RunEvidence) -> dict[str, Facts]:
-    """The facts of the streams whose kind gives evidence for a bound."""
-    kinds = {stream: model.kind for stream, model in run.scenario.traffic.items()}
-    return {stream: each for stream, each in facts.items() if kinds.get(stream) in EVIDENCE[name]}
-
-
-def _count_check(title: str, name: str, limits: Limits, chosen: Mapping[str, Facts], run: RunEvidence) -> Check:
-    value = _count(name, chosen)
-    unit = _UNITS.get(name, "")
-    if value is None:
-        return Check(title, False, NOT_MEASURED, limits.shown(unit))
-    passed, text, bound = limits.hold(value), shown(value, unit), limits.shown(unit)
-    total = merge_facts([*chosen.values()])
-    if name == "broken":
-        asked = sum(run.asked.get(stream, 0) for stream in chosen)
-        passed = passed and total.population >= asked > 0
-        text, bound = f"{text} of {total.population}", f"{bound} of at least {asked}"
-    elif name == "failed":
-        text = f"{text} of {total.requests}"
-    elif name == "transfers_failed":
-        text = f"{text} of {total.transfers + total.failed_transfers}"
-    elif name == "lost":
-        text = f"{text} of {total.sent}"
-    return Check(title, passed, text, bound)
-
-
-def _count(name: str, chosen: Mapping[str, Facts]) -> float | None:
-    """The value that a bound is about; None where the traffic did nothing that could show it."""
-    if not chosen:
-        return None
-    facts = merge_facts([*chosen.values()])
-    answered = facts.replies + facts.failed_requests
-    transfers = facts.transfers + facts.failed_transfers
-    rows: dict[str, tuple[float, float]] = {  # the value, and what must not be 0 for it to mean anything
-        "broken": (facts.broken_connections, facts.population),
-        "failed": (facts.failed_requests, answered),
-        "transfers_failed": (facts.failed_transfers, transfers),
-        "lost": (facts.lost, facts.sent),
-        "gap": (facts.longest_gap, facts.pings + facts.sent + transfers),
-        "slowest": (facts.slowest_request, facts.requests),
-        "answered": (facts.replies, facts.requests),
-        "held": (facts.established, 1),
-        "opened": (facts.opened, 1),
-    }
-    value, evidence = rows[name]
-    return value if evidence > 0 else None
-
-
-def _number(title: str, limits: Limits, value: float | None) -> Check:
-    if value is None:
-        return Check(title, False, NOT_MEASURED, limits.shown())
-    return Check(title, limits.hold(value), shown(value), limits.shown())
-
-
-def _sum_check(title: str, limits: Limits, each: Sequence[float | None]) -> Check:
-    known = [value for value in each if value is not None]
-    if len(known) < len(each):
-        value = f"{NOT_MEASURED} in {len(each) - len(known)} of {len(each)} runs"
-        return Check(title, False, value, limits.shown())
-    return Check(title, limits.hold(sum(known)), f"{shown(sum(known))} in {len(each)} runs", limits.shown())
 
 
 def _share(title: str, limits: Limits, carried: Mapping[str, int], edge: str) -> Check:
@@ -293,21 +173,3 @@ def _digests(title: str, wanted: str, edges: Sequence[str], digests: Mapping[str
     value = words if len(distinct) == 1 else f"{len(distinct)} different sets"
     empty = any(not digests[edge] for edge in edges)
     return Check(title, not empty and (len(distinct) == 1) == (wanted == "equal"), value, wanted)
-
-
-def _percentiles(
-    title: str, percentiles: Percentiles, runs: Sequence[RunEvidence], step: str | None
-) -> Iterator[Check]:
-    by_run = [[time for name, time in run.failover_times if step in (None, name)] for run in runs]
-    times = [time for each in by_run for time in each]
-    for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
-        limits: Limits | None = getattr(percentiles, name)
-        if limits is None:
-            continue
-        if not all(by_run):
-            value = f"{NOT_MEASURED} in {by_run.count([])} of {len(runs)} runs"
-            yield Check(f"{title} {name}", False, value, limits.shown("ms"))
-            continue
-        took = percentile(times, share)
-        text = f"{shown(took, 'ms')} of {len(times)} in {len(runs)} runs"
-        yield Check(f"{title} {name}", limits.hold(took), text, limits.shown("ms"))

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from lab.scenario.judge import Check, all_checks
+from lab.scenario.checks import Check
+from lab.scenario.judge import all_checks
 from lab.scenario.result import Result
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

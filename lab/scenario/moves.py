@@ -112,17 +112,21 @@ class Rollback(_OfNodes):
 
 
 class Exec(Move):
-    """A command in a node. `exit`: the code that it must end with; `prints`: a text that its output must have."""
+    """A command in a node. `exit`: the code that it must end with; `prints`: a text that its output must have.
+
+    `called`: what a report calls it in place of the command.
+    """
 
     kind: ClassVar[str] = "exec"
     node: str
     command: Annotated[tuple[str, ...], BeforeValidator(words), Field(min_length=1)]
     exit: Annotated[int, Field(strict=True)] = 0
     prints: str = ""
+    called: str = ""
     timeout: Annotated[Number, Field(gt=0)] = 30.0
 
     def __str__(self) -> str:
-        return f"exec {self.node}: {shlex.join(self.command)}"
+        return f"{self.node}: {self.called or shlex.join(self.command)}"
 
 
 class Inject(Move):

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lab.scenario.checks import Check
 from lab.scenario.evidence import RunEvidence, StepEvidence, Surroundings
-from lab.scenario.judge import Check, all_checks, repetition_checks, run_checks, step_checks
+from lab.scenario.judge import all_checks, run_checks, step_checks
+from lab.scenario.judge_repetitions import repetition_checks
 from lab.scenario.model import Scenario
 from lab.topology.model import Topology
 
@@ -99,7 +101,8 @@ def _run(run: RunEvidence) -> dict[str, Any]:
         "duration": run.whole.until,
         "steps": [_step(step, run) for step in run.steps],
         "traffic": {name: facts.to_json() for name, facts in run.whole.facts.items()},
-        "next_hops": [{"router": router, "prefix": prefix, "next_hops": hops} for router, prefix, hops in run.next_hops],
+        "next_hops": [{"router": router, "prefix": prefix, "next_hops": hops}
+                      for router, prefix, hops in run.next_hops],
         "left_out": dict(run.left_out),
         "rates": {group: {name: [[*row] for row in rows] for name, rows in run.rates.get(group, {}).items()}
                   for group in ("edges", "backends", "streams")},
@@ -109,7 +112,7 @@ def _run(run: RunEvidence) -> dict[str, Any]:
                    "backend": mark.backend, "edge": mark.edge, "length": mark.length} for mark in run.marks],
         "faults": [{"name": span.name, "text": span.text, "t": span.since, "until": span.until} for span in run.faults],
         "failover_times": [{"step": step, "seconds": seconds} for step, seconds in run.failover_times],
-        "checks": _checks(own or checks[-1:] if not run.steps else own),
+        "checks": _checks(own),
         "passed": all(check.passed for check in checks),
     }  # fmt: skip
 

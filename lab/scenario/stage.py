@@ -18,10 +18,11 @@ from lab.observe.taps import edge_taps
 from lab.runtime import LabError, Progress, Runtime
 from lab.scenario import flows, routing
 from lab.scenario.actions import Actions, fairhop_edges
-from lab.scenario.engine import Deed
 from lab.scenario.evidence import Change, FaultSpan, Table, Transition
 from lab.scenario.moves import Move
 from lab.scenario.parse import Case
+from lab.scenario.staging import Deed
+from lab.topology.model import Topology
 from lab.traffic.facts import Facts
 from lab.traffic.flow import Flow
 from lab.traffic.load import Load, mark_all, series_of, stop_all
@@ -78,10 +79,8 @@ class LabStage:
         self._actions.heal_due(time.monotonic())
 
     def prepare(self) -> None:
-        """Refuse a lab that would lie; wait until every backend is in every table: one that joined later moves flows."""
-        findings = inspect_links.check(self._runtime, self._case.topology)
-        if findings:
-            raise LabError("a measurement on this lab would lie:\n" + "\n".join(map(str, findings)))
+        """Refuse a lab that would lie; wait for every backend in every table: one that joined later moves flows."""
+        refuse_to_lie(self._runtime, self._case.topology)
         for edge in self._edges:
             deadline = time.monotonic() + HEALTHY_WITHIN
             while not all(backend["slots"] for pool in self._pools(edge, "--wait") for backend in pool["backends"]):
@@ -225,6 +224,13 @@ class LabStage:
         if not done.stdout.strip():
             raise LabError(f"{edge}: 'fairhop status' ended with {done.returncode}: {done.stderr.strip()}")
         return dict(json.loads(done.stdout))
+
+
+def refuse_to_lie(runtime: Runtime, topology: Topology) -> None:
+    """Raise `LabError` where offloads are on or an XDP program is missing: a measurement would be wrong."""
+    findings = inspect_links.check(runtime, topology)
+    if findings:
+        raise LabError("a measurement on this lab would lie:\n" + "\n".join(map(str, findings)))
 
 
 def settled(runtime: Runtime, case: Case) -> str:

@@ -76,8 +76,7 @@ def _run(run: RunEvidence, result: Result) -> Iterator[str]:
     for step in run.steps:
         if step.step.remark:
             yield f"{step.step.name}: {step.step.remark}."
-    for line in left_out(run):
-        yield line
+    yield from left_out(run)
     yield ""
     yield from map(str, all_checks(run))
 

@@ -10,10 +10,10 @@ import pytest
 from edge.maglev import Member, build
 from lab.addressing import NodePlan, Role
 from lab.job.convergence import expected
-from lab.job.demo import Demo
 from lab.observe.taps import edge_taps
 from lab.observe.wire import WireTap
 from lab.runtime import LabError
+from lab.scenario.stage import refuse_to_lie
 from lab.traffic.facts import total
 from lab.traffic.flow import Flow
 from lab.traffic.load import Load, mark_all
@@ -297,15 +297,14 @@ def test_a_handshake_through_the_edge_offers_segments_that_fit_the_tunnel(
     assert advmss - 32 <= int(lab.shell("client-a", f'python3 -c "{ask}"')) <= advmss
 
 
-def test_the_main_job_refuses_a_lab_on_which_it_would_lie(lab: RunningLab) -> None:
-    job = Demo(lab.runtime, lab.topology, lab.plan, lambda _: None)
-    job.refuse_to_lie()
+def test_a_lab_on_which_a_measurement_would_lie_is_refused(lab: RunningLab) -> None:
+    refuse_to_lie(lab.runtime, lab.topology)
     lab.shell("a-e2", "ethtool -K eth1 gro on")
     try:
         with pytest.raises(
             LabError, match=r"would lie:\na-e2:eth1: offloads gro are on; mend with: ethtool -K eth1 gro off"
         ):
-            job.refuse_to_lie()
+            refuse_to_lie(lab.runtime, lab.topology)
     finally:
         lab.shell("a-e2", "ethtool -K eth1 gro off")
-    job.refuse_to_lie()
+    refuse_to_lie(lab.runtime, lab.topology)
