@@ -1,6 +1,7 @@
 """`fairhop lab demo`: the main job, which is the scenario `acceptance`, from the command line."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +38,15 @@ def demo(
     The lab is taken down again, also after ctrl-C.
     """
     from lab.scenario import text
-    from lab.scenario.suite import Suite
+    from lab.scenario.junit import NotRun
+    from lab.scenario.suite import Labs
 
     case = _case(path, connections, rate)
-    findings = Suite(lambda topology: runtime_for(runtime_name, topology), tell).run([case], keep=keep)
-    if findings.not_run:
-        fail(findings.not_run[0].reason, NEGATIVE)
-    (result,) = findings.results
+    with Labs(partial(runtime_for, runtime_name), tell) as labs:
+        result = labs.play(case)
+        labs.close(keep=keep)
+    if isinstance(result, NotRun):
+        fail(result.reason, NEGATIVE)
     click.echo("\n".join(text.report(result)))
     if json_file:
         json_file.write_text(json.dumps(result.to_json(), indent=2) + "\n")

@@ -82,7 +82,7 @@ def test(
     Prints one [PASS] or [FAIL] line a check, and a table. Exit codes: 0 all passed, 1 something failed, 2 usage or a
     bad file, 3 a lab could not run or a scenario was skipped. Progress goes to stderr.
     """
-    from lab.scenario.suite import Suite
+    from lab.scenario import suite
 
     cases = _cases(names, path, core=core)
     if only_list:
@@ -92,8 +92,8 @@ def test(
         cases = [case for case in cases if runtime_name in case.scenario.runtimes]
     if not cases:
         fail("no scenario is selected", USAGE)
-    suite = Suite(partial(runtime_for, runtime_name), tell, partial(_show, in_full=in_full))
-    findings = suite.run(cases, repetitions)
+    with suite.Labs(partial(runtime_for, runtime_name), tell) as labs:
+        findings = suite.run(cases, labs, repetitions, partial(_show, in_full=in_full))
     files.write(findings)
     click.echo("\n".join(_summary(findings)))
     raise SystemExit(code_of(findings))

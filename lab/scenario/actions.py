@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lab.addressing import LabPlan, Role
 from lab.runtime import Completed, LabError, Runtime
+from lab.scenario import routing
 from lab.scenario.evidence import FaultSpan, Outcome
 from lab.scenario.moves import (
     Drain,
@@ -117,9 +118,9 @@ class Actions:
 
     def _order_one(self, edge: str, move: Drain | Undrain, reason: str) -> float | None:
         drain = isinstance(move, Drain)
-        if target_of(self.plan, edge) != "fairhop":
+        if routing.target_of(self.plan, edge) != "fairhop":
             if not move.nodes:
-                raise LabError(f"{edge}: its {target_of(self.plan, edge)} drains as a whole: expected 'nodes'")
+                raise LabError(f"{edge}: its {routing.target_of(self.plan, edge)} drains as a whole: expected 'nodes'")
             self._must(edge, "node-start", move.kind)
             return time.monotonic()
         options = ["--json", "--reason", reason] if drain else ["--json"]
@@ -177,16 +178,6 @@ class Actions:
             said = (done.stderr or done.stdout).strip()
             raise LabError(f"{node}: '{' '.join(argv)}' ended with {done.returncode}: {said}")
         return done
-
-
-def target_of(plan: LabPlan, edge: str) -> str:
-    """What serves the VIPs at an edge."""
-    return str(getattr(plan.nodes[edge], "target", "fairhop"))
-
-
-def fairhop_edges(plan: LabPlan) -> tuple[str, ...]:
-    """The edges that run fairhop, in the order of the topology."""
-    return tuple(edge.name for edge in plan.having(Role.EDGE) if target_of(plan, edge.name) == "fairhop")
 
 
 def _ignored(_: object) -> None:

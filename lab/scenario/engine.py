@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from lab.addressing import Role
 from lab.runtime import LabError, Progress
+from lab.scenario import routing
 from lab.scenario.evidence import Change, Mark, RunEvidence, StepEvidence, Table, Transition
 from lab.scenario.flows import asked
 from lab.scenario.judge import FAIRHOP_ONLY
@@ -189,7 +190,7 @@ def marks(facts: Mapping[str, Facts], start: float) -> list[Mark]:
 def left_out(case: Case) -> dict[str, str]:
     """Expectations that this lab cannot show: what only fairhop's edges tell, where no edge is one."""
     edges = case.plan.having(Role.EDGE)
-    targets = sorted({getattr(edge, "target", "fairhop") for edge in edges})
+    targets = sorted({routing.target_of(case.plan, edge.name) for edge in edges})
     if not edges or "fairhop" in targets:
         return {}
     return dict.fromkeys(FAIRHOP_ONLY, f"the edges of {case.topology.name} are {' and '.join(targets)}, not fairhop")

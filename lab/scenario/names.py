@@ -118,12 +118,12 @@ class _Names:
 
     def _expect(self, path: Path, expect: Expect) -> Iterator[Finding]:
         streams = self._scenario.traffic
-        yield from self._counts(path, expect, [stream.kind for stream in streams.values()], "no stream here")
+        yield from self._counts(path, expect, [stream.kind for stream in streams.values()], "this traffic")
         yield from _unknown((*path, "streams"), expect.streams, list(streams), "stream")
         for name, counts in expect.streams.items():
             if name in streams:
                 kind = streams[name].kind
-                yield from self._counts((*path, "streams", name), counts, [kind], f"{name} is {kind}, which")
+                yield from self._counts((*path, "streams", name), counts, [kind], f"'{name}', which is {kind}")
         yield from _unknown((*path, "share"), expect.share, self._edges, "edge")
         for key, rows in (("reasons", expect.reasons), ("events", expect.events)):
             yield from _unknown((*path, key), rows, [*self._edges, ALL], "edge")
@@ -138,7 +138,7 @@ class _Names:
     def _counts(self, path: Path, counts: Counts, kinds: Collection[str], who: str) -> Iterator[Finding]:
         for name, sources in EVIDENCE.items():
             if getattr(counts, name) is not None and not set(kinds) & set(sources):
-                yield (*path, name), f"{name} cannot be judged: {who} gives no evidence for it, {_either(sources)} do"
+                yield (*path, name), f"{name} cannot be judged of {who}: expected {_either(sources)}"
 
     def _routes(self, path: Path, expect: Expect) -> Iterator[Finding]:
         routers = [router.name for router in self._plan.having(Role.ROUTER)]
@@ -156,7 +156,10 @@ class _Names:
         kinds = [stream.kind for stream in self._scenario.traffic.values()]
         for name in ("broken", "failed"):
             if getattr(over, name) is not None and not set(kinds) & set(EVIDENCE[name]):
-                yield ("over_repetitions", name), f"{name} cannot be judged: {_either(EVIDENCE[name])} would show it"
+                yield (
+                    ("over_repetitions", name),
+                    f"{name} cannot be judged of this traffic: expected {_either(EVIDENCE[name])}",
+                )
         yield from _unknown(("over_repetitions", "steps"), over.steps, steps, "step")
 
 

@@ -64,6 +64,16 @@ class Standing:
         return found
 
 
+def target_of(plan: LabPlan, edge: str) -> str:
+    """What serves the VIPs at an edge."""
+    return str(getattr(plan.nodes[edge], "target", "fairhop"))
+
+
+def fairhop_edges(plan: LabPlan) -> tuple[str, ...]:
+    """The edges that run fairhop, in the order of the topology."""
+    return tuple(edge.name for edge in plan.having(Role.EDGE) if target_of(plan, edge.name) == "fairhop")
+
+
 def by_name(plan: LabPlan, snapshot: Snapshot) -> Table:
     """The routers' kernels with the names of nodes for gateways."""
     names = convergence.gateway_names(plan)

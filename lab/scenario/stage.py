@@ -17,7 +17,7 @@ from lab.observe.routes import RouteWatch
 from lab.observe.taps import edge_taps
 from lab.runtime import LabError, Progress, Runtime
 from lab.scenario import flows, routing
-from lab.scenario.actions import Actions, fairhop_edges
+from lab.scenario.actions import Actions
 from lab.scenario.evidence import Change, FaultSpan, Table, Transition
 from lab.scenario.moves import Move
 from lab.scenario.parse import Case
@@ -40,7 +40,7 @@ class LabStage:
 
     def __init__(self, runtime: Runtime, case: Case, progress: Progress) -> None:
         self._runtime, self._case, self._plan, self._progress = runtime, case, case.plan, progress
-        self._edges = fairhop_edges(case.plan)
+        self._edges = routing.fairhop_edges(case.plan)
         self._loads: list[Load] = []
         self._injector: Injector | None = None
         self._stack = ExitStack()
@@ -243,7 +243,7 @@ def settled(runtime: Runtime, case: Case) -> str:
     try:
         with RouteWatch(netns, convergence.vip_prefixes(case.plan)) as watch:
             watch.wait_for(convergence.expected(case.plan, edges), _SETTLED_WITHIN)
-        _serving(runtime, fairhop_edges(case.plan))
+        _serving(runtime, routing.fairhop_edges(case.plan))
     except LabError as error:
         return str(error)
     return ""

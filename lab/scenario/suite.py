@@ -6,11 +6,14 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
+from types import TracebackType
+from typing import Self
 
 from lab.job.bring_up import Owned
 from lab.runtime import LabError, Progress, Runtime
@@ -34,96 +37,96 @@ class Findings:
     not_run: list[NotRun] = field(default_factory=list)
 
 
-class Suite:
-    """Runs scenarios. `found` is called with each result as soon as it is there."""
+class Labs:
+    """The one lab that is up at a time. As a context manager it takes the last one down at the end."""
 
-    def __init__(
-        self, runtime_of: RuntimeOf, progress: Progress, found: Callable[[Result], None] = lambda _: None
+    def __init__(self, runtime_of: RuntimeOf, progress: Progress) -> None:
+        self._runtime_of, self._progress = runtime_of, progress
+        self._runtime: Runtime | None = None
+        self._of = ""  # whose topology it runs
+        self._up = 0.0  # seconds that its deployment took
+        self._spoilt = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._runtime_of, self._progress, self._found = runtime_of, progress, found
+        self.close()
 
-    def run(self, cases: Iterable[Case], repetitions: int | None = None, *, keep: bool = False) -> Findings:
-        """Run them, those of one topology together. `repetitions` instead of each scenario's own."""
-        findings = Findings()
-        groups: dict[str, list[Case]] = {}
-        for case in cases:
-            groups.setdefault(case.topology.file or case.topology.name, []).append(case)
-        for group in groups.values():
-            self._group(group, repetitions, findings, keep=keep)
-        return findings
-
-    def _group(self, cases: Sequence[Case], repetitions: int | None, findings: Findings, *, keep: bool) -> None:
-        runnable = []
-        runtime = self._runtime_of(cases[0].topology)
-        for case in cases:
-            why = obstacle(case, runtime.name)
-            if why:
-                findings.not_run.append(NotRun(case.scenario.name, why, skipped=True))
-                self._progress(f"{case.scenario.name}: skipped: {why}")
-            else:
-                runnable.append(case)
-        if not runnable:
-            return
-        lab = _Deployed(runtime, self._progress)
+    def play(self, case: Case, repetitions: int | None = None) -> Result | NotRun:
+        """Run a scenario on its topology's lab, which is deployed first unless it is up and as it should be."""
+        scenario, runs = case.scenario, list[RunEvidence]()
+        runtime = self._runtime_of(case.topology)
+        if why := obstacle(case, runtime.name):
+            self._progress(f"{scenario.name}: skipped: {why}")
+            return NotRun(scenario.name, why, skipped=True)
+        self._progress(f"{scenario.name}: {scenario.title}")
         try:
-            for case in runnable:
-                self._case(lab, case, repetitions or case.scenario.repetitions, findings)
-            if keep and isinstance(runtime, Owned):
-                runtime.keep()
-        finally:
-            lab.end(keep=keep)
-
-    def _case(self, lab: "_Deployed", case: Case, repetitions: int, findings: Findings) -> None:
-        runs: list[RunEvidence] = []
-        self._progress(f"{case.scenario.name}: {case.scenario.title}")
-        try:
-            for number in range(1, repetitions + 1):
-                began = lab.ready_for(case)
-                with LabStage(lab.runtime, case, self._progress) as stage:
-                    runs.append(Engine(case, stage, self._progress).run(number, lab.up if began else None, began))
+            for number in range(1, (repetitions or scenario.repetitions) + 1):
+                lab, began = self._ready(runtime, case)
+                with LabStage(lab, case, self._progress) as stage:
+                    engine = Engine(case, stage, self._progress)
+                    runs.append(engine.run(number, None if began is None else self._up, began))
         except LabError as error:
-            self._progress(f"{case.scenario.name}: the lab could not run it: {error}")
-            lab.spoilt = True
+            self._progress(f"{scenario.name}: the lab could not run it: {error}")
+            self._spoilt = True
             if not runs:
-                findings.not_run.append(NotRun(case.scenario.name, str(error), skipped=False))
-                return
+                return NotRun(scenario.name, str(error), skipped=False)
             runs.append(replace(runs[-1], number=len(runs) + 1, steps=(), error=str(error)))
-        result = Result(case.scenario, surroundings(lab.runtime.name, case), tuple(runs))
-        findings.results.append(result)
-        self._found(result)
+        return Result(scenario, surroundings(runtime.name, case), tuple(runs))
 
+    def close(self, *, keep: bool = False) -> None:
+        """Take the lab down, unless it is kept; idempotent."""
+        runtime = self._runtime
+        self._runtime = None
+        if isinstance(runtime, Owned):
+            if keep:
+                runtime.keep()
+            runtime.close()
+        elif runtime is not None and not keep:
+            runtime.destroy(self._progress)
 
-class _Deployed:
-    """One lab, deployed when it is first needed and anew when a scenario left it otherwise than it found it."""
-
-    def __init__(self, runtime: Runtime, progress: Progress) -> None:
-        self.runtime = runtime
-        self.up: float | None = None
-        self.spoilt = False
-        self._progress = progress
-        self._deployed = False
-
-    def ready_for(self, case: Case) -> float | None:
-        """Have the lab as a deployment leaves it. When the deployment began, None when none was needed."""
-        if self._deployed:
-            why = "a scenario could not run on it" if self.spoilt else settled(self.runtime, case)
+    def _ready(self, fresh: Runtime, case: Case) -> tuple[Runtime, float | None]:
+        """The lab as a deployment leaves it, and when that began if it was needed."""
+        name = case.topology.file or case.topology.name
+        if self._runtime and self._of == name:
+            why = "a scenario could not run on it" if self._spoilt else settled(self._runtime, case)
             if not why:
-                return None
+                return self._runtime, None
             self._progress(f"deploying {case.topology.name} anew: {why}")
-            self.runtime.destroy(self._progress)
+            self._runtime.destroy(self._progress)
+        else:
+            self.close()
+            self._runtime, self._of = fresh, name
         began = time.monotonic()
-        self._progress(f"bringing {case.topology.name} up on {self.runtime.name}")
-        self.runtime.deploy(self._progress)
-        self._deployed, self.spoilt = True, False
-        self.up = time.monotonic() - began
-        return began
+        self._progress(f"bringing {case.topology.name} up on {self._runtime.name}")
+        self._runtime.deploy(self._progress)
+        self._spoilt = False
+        self._up = time.monotonic() - began
+        return self._runtime, began
 
-    def end(self, *, keep: bool) -> None:
-        """Take the lab down, unless it is kept."""
-        if isinstance(self.runtime, Owned):
-            self.runtime.close()
-        elif self._deployed and not keep:
-            self.runtime.destroy(self._progress)
+
+def run(
+    cases: Iterable[Case],
+    labs: Labs,
+    repetitions: int | None = None,
+    found: Callable[[Result], None] = lambda _: None,
+) -> Findings:
+    """Run scenarios, those of one topology together; `found` is called with each result as soon as it is there."""
+    findings = Findings()
+    groups: dict[str, list[Case]] = {}
+    for case in cases:
+        groups.setdefault(case.topology.file or case.topology.name, []).append(case)
+    for case in chain.from_iterable(groups.values()):
+        played = labs.play(case, repetitions)
+        if isinstance(played, NotRun):
+            findings.not_run.append(played)
+        else:
+            findings.results.append(played)
+            found(played)
+    return findings
 
 
 def obstacle(case: Case, runtime: str) -> str:
