@@ -79,14 +79,9 @@ class Labs:
 
     def close(self, *, keep: bool = False) -> None:
         """Take the lab down, unless it is kept; idempotent."""
-        runtime = self._runtime
-        self._runtime = None
-        if isinstance(runtime, Owned):
-            if keep:
-                runtime.keep()
-            runtime.close()
-        elif runtime is not None and not keep:
-            runtime.destroy(self._progress)
+        if self._runtime is not None:
+            _part(self._runtime, self._progress, keep=keep)
+            self._runtime = None
 
     def _ready(self, fresh: Runtime, case: Case) -> tuple[Runtime, float | None]:
         """The lab as a deployment leaves it, and when that began if it was needed."""
@@ -127,6 +122,16 @@ def run(
             findings.results.append(played)
             found(played)
     return findings
+
+
+def _part(runtime: Runtime, progress: Progress, *, keep: bool) -> None:
+    """Leave a lab, which ends it unless it is kept."""
+    if isinstance(runtime, Owned):
+        if keep:
+            runtime.keep()
+        runtime.close()
+    elif not keep:
+        runtime.destroy(progress)
 
 
 def obstacle(case: Case, runtime: str) -> str:
