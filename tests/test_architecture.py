@@ -32,7 +32,7 @@ CORES_BY_PACKAGE = {
     "lab/bench": "cases figures world",
     "lab/job": "convergence scenario",
     "lab/netns": "spec",
-    "lab/observe": "check fib rtnetlink taps tunnel",
+    "lab/observe": "check edges fib rtnetlink session_text taps tunnel",
     "lab/observe/flowtap": "flows",
     "lab/render": "frr frr_policy host lab_files",
     "lab/topology": "envsubst graph inherit keys links model parse",
