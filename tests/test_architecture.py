@@ -33,7 +33,7 @@ CORES_BY_PACKAGE = {
     "lab/faults": "model model_base model_edges model_links model_nodes model_routers model_traffic parse",
     "lab/job": "convergence",
     "lab/netns": "spec",
-    "lab/observe": "check fib rtnetlink taps tunnel",
+    "lab/observe": "check edges fib rtnetlink session_text taps tunnel",
     "lab/observe/flowtap": "flows",
     "lab/render": "frr frr_policy host lab_files",
     "lab/scenario": "bounds checks evidence flows judge judge_repetitions judge_traffic junit model moves names "
