@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lab.addressing import Role
+from lab.observe.edges import Edges
+from lab.observe.flowtap.flows import Carriage
 from lab.runtime import LabError, Progress
 from lab.scenario import routing
 from lab.scenario.evidence import Change, Mark, RunEvidence, StepEvidence, Table, Transition
@@ -43,7 +45,8 @@ class Engine:
         self._plan = case.plan
         self._standing = Standing.of(case.plan)
         self._watched = _watched(case.scenario) - {*left_out(case)}
-        self._blind = "digests" in left_out(case)
+        self._blind = bool(left_out(case))
+        self._flow_edges = Edges()
         self._between: list[Observed] = []
 
     def run(self, number: int = 1, up: float | None = None, since: float | None = None) -> RunEvidence:
@@ -94,11 +97,11 @@ class Engine:
                 stage.await_routes(self._standing.expected(self._plan), step.within)
         except LabError as problem:
             error = str(problem)
-        first = stage.carried()
+        first = self._carried()
         stage.wait(step.observe)
         changes = stage.changes(began)
         facts = self._mark(step.name)
-        later = stage.carried()
+        later = self._carried()
         healed = stage.healed(began)
         own = [change for change in changes if healed is None or change.time < healed]
         routers = {change.router: change.time - began for change in own}
@@ -122,15 +125,22 @@ class Engine:
         """What is asked of nodes, where an expectation is about it."""
         stage, watched = self._stage, self._watched
         return Observed(
-            stage.reasons() if "reasons" in watched else None,
+            None if self._blind else stage.reasons(),
             stage.session_drops() if "session_drops" in watched else None,
             stage.events() if "events" in watched else None,
         )
 
     def _forget(self) -> None:
         """Begin an interval: what observers saw since the last one belongs to no step, and to the run as a whole."""
-        self._stage.carried()
+        self._carried()
         self._between.append(self._observed())
+
+    def _carried(self) -> Carriage | None:
+        """Which edges carried which flows since the call before; remembered for the time line."""
+        carried = self._stage.carried()
+        if carried:
+            self._flow_edges.learn(carried)
+        return carried
 
     def _mark(self, label: str) -> Mapping[str, Facts]:
         return self._stage.mark(label) if self._case.scenario.traffic else {}
@@ -157,7 +167,7 @@ class Engine:
             replace(each, since=each.since - start, until=None if each.until is None else each.until - start)
             for each in stage.faults()
         ]
-        return replace(run, whole=whole, rates=shifted, faults=spans, marks=marks(facts, start))
+        return replace(run, whole=whole, rates=shifted, faults=spans, marks=marks(facts, start, self._flow_edges))
 
 
 def summary(found: StepEvidence) -> str:
@@ -174,16 +184,18 @@ def summary(found: StepEvidence) -> str:
     return f"{found.step.name} ({found.action}): {', '.join(words)}"
 
 
-def marks(facts: Mapping[str, Facts], start: float) -> list[Mark]:
+def marks(facts: Mapping[str, Facts], start: float, edges: Edges) -> list[Mark]:
     """Failures and gaps on the time line."""
     found = []
     for stream, each in facts.items():
         for failure in each.failures:
             flow = str(failure.flow) if failure.flow else ""
-            found.append(Mark(failure.time - start, str(failure.reason), stream, flow, failure.backend))
+            edge = " ".join(edges.of(failure.flow))
+            found.append(Mark(failure.time - start, str(failure.reason), stream, flow, failure.backend, edge))
         for gap in each.gaps:
             flow = str(gap.flow) if gap.flow else ""
-            found.append(Mark(gap.time - start, "gap", stream, flow, gap.backend, length=gap.length))
+            edge = " ".join(edges.of(gap.flow))
+            found.append(Mark(gap.time - start, "gap", stream, flow, gap.backend, edge, gap.length))
     return sorted(found, key=lambda mark: mark.time)
 
 
@@ -210,7 +222,7 @@ def _sites(case: Case) -> dict[str, list[str]]:
 def _watched(scenario: Scenario) -> set[str]:
     """The observers that some expectation is about: those that cost commands in nodes."""
     expectations: list[Expect] = [scenario.expect, *(step.expect for step in scenario.steps)]
-    named = {name for name in ("reasons", "events", "digests") for each in expectations if getattr(each, name)}
+    named = {name for name in ("events", "digests") for each in expectations if getattr(each, name)}
     if scenario.over_repetitions.session_drops or any(each.session_drops for each in expectations):
         named.add("session_drops")
     return named

@@ -13,7 +13,10 @@ from lab.observe import inspect_links
 from lab.observe.fib import Expected
 from lab.observe.flowtap.flows import Carriage
 from lab.observe.flowtap.tap import FlowTap
+from lab.observe.rates import RateWatch
+from lab.observe.reasons import ReasonWatch
 from lab.observe.routes import RouteWatch
+from lab.observe.sessions import SessionWatch
 from lab.observe.taps import edge_taps
 from lab.runtime import LabError, Progress, Runtime
 from lab.scenario import flows, routing
@@ -46,7 +49,9 @@ class LabStage:
         self._stack = ExitStack()
         self._watch: RouteWatch
         self._tap: FlowTap | None = None
-        self._counted: dict[str, dict[str, int]] = {}
+        self._rates: RateWatch | None = None
+        self._reasons: ReasonWatch | None = None
+        self._sessions: SessionWatch | None = None
         self._told_until = time.monotonic()
         self._began = time.monotonic()
 
@@ -56,6 +61,9 @@ class LabStage:
             self._watch = opened.enter_context(RouteWatch(netns, convergence.vip_prefixes(self._plan)))
             if taps := edge_taps(self._plan):
                 self._tap = opened.enter_context(FlowTap(netns, taps, self._plan.vips))
+                self._rates = opened.enter_context(RateWatch(netns, taps))
+            if self._edges:
+                self._reasons = ReasonWatch(self._runtime, self._edges)
             self._actions = Actions(self._runtime, self._plan, self._faults)
             self._stack = opened.pop_all()
         return self
@@ -147,20 +155,15 @@ class LabStage:
         return {flow for load in self._loads for flow in load.flows()}
 
     def reasons(self) -> Mapping[str, Mapping[str, int]] | None:
-        """Packets dropped by reason at each edge that runs; a restarted edge counts from nothing."""
-        found = {}
-        for edge in self._edges:
-            now = self._drops(edge)
-            if now is not None:
-                before = self._counted.get(edge, {})
-                began = {} if any(now.get(reason, 0) < count for reason, count in before.items()) else before
-                found[edge] = {reason: count - began.get(reason, 0) for reason, count in now.items()}
-                self._counted[edge] = now
-        return found
+        """Packets dropped by reason at each edge whose data path is there; a restarted edge counts from nothing."""
+        return self._reasons.mark().drops if self._reasons else None
 
-    def session_drops(self) -> int | None:
-        """Nothing in the lab tells yet."""
-        return None
+    def session_drops(self) -> int:
+        """Sessions of all routers that went down; one between two routers counts at both. The first call begins."""
+        if self._sessions is None:
+            self._sessions = SessionWatch(self._runtime, convergence.routers(self._plan))
+            return 0
+        return self._sessions.mark().total_drops
 
     def events(self) -> Mapping[str, Sequence[Transition]]:
         """What each edge that runs has told since the call before."""
@@ -195,8 +198,11 @@ class LabStage:
         return self._actions.spans()
 
     def rates(self) -> Mapping[str, Mapping[str, Sequence[Sequence[float]]]]:
-        """Answers by second."""
-        return flows.series(series_of(self._loads, int(self._began)))
+        """Packets that routers sent to each edge, and answers to the clients, by second."""
+        edges: dict[str, list[list[float]]] = {}
+        for second, edge, packets, _ in self._rates.series() if self._rates else ():
+            edges.setdefault(edge, []).append([second, float(packets)])
+        return {"edges": edges, **flows.series(series_of(self._loads, int(self._began)))}
 
     def end_traffic(self) -> Mapping[str, Facts]:
         """Stop the clients; what they recorded from start to end."""
@@ -212,12 +218,6 @@ class LabStage:
 
     def _pools(self, edge: str, *options: str) -> list[dict[str, Any]]:
         return list(self._status(edge, *options)["pools"])
-
-    def _drops(self, edge: str) -> dict[str, int] | None:
-        try:
-            return dict(self._status(edge)["forwarder"]["drops"])
-        except LabError:
-            return None
 
     def _status(self, edge: str, *options: str) -> dict[str, Any]:
         done = self._runtime.exec(edge, ["fairhop", "status", *options, "--json"])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from edge import strictyaml
+from edge.decode import Model
 from lab.scenario.model import STREAMS, Expect, OverRepetitions, Percentiles, Scenario, Step
 from lab.scenario.moves import MOVES
 from tests.lab.scenario.cases import case
@@ -36,7 +37,15 @@ def test_every_word_of_the_language_has_an_example() -> None:
     words: set[str] = set()
     for block in BLOCKS:
         collect(strictyaml.load(block, "block").value, words)
-    models = (Scenario, Step, Expect, OverRepetitions, Percentiles, *STREAMS.values(), *MOVES.values())
+    models: list[type[Model]] = [
+        Scenario,
+        Step,
+        Expect,
+        OverRepetitions,
+        Percentiles,
+        *STREAMS.values(),
+        *MOVES.values(),
+    ]
     keys = {field.alias or key for model in models for key, field in model.model_fields.items()}
     lacking = (keys | {*MOVES} | {*STREAMS}) - words - {"needs", "fault", "settings", "only"}
     assert lacking <= {"timeout"}

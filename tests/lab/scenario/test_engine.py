@@ -78,7 +78,7 @@ def test_the_code_of_a_command_is_judged() -> None:
 
 def test_nodes_are_asked_only_for_what_is_judged_and_waits_count_in_the_run() -> None:
     quiet = Engine(case(), FakeStage(case()), lambda _: None).run()
-    assert {quiet.steps[0].reasons, quiet.steps[0].events, quiet.steps[0].digests, quiet.whole.reasons} == {None}
+    assert {quiet.steps[0].session_drops, quiet.steps[0].events, quiet.steps[0].digests, quiet.whole.events} == {None}
     asked = DRAIN.replace(
         "expect: {broken: 0, always_routed: true}", "expect: {reasons: {a-e1: {ttl: 5}}, session_drops: 0}"
     )
