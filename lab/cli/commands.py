@@ -10,6 +10,7 @@ from edge.cli.common import CONFIG, NEGATIVE, fail, json_option, print_json
 from lab.cli.bench import bench
 from lab.cli.common import SCHEMA_VERSION, lab_options, load_topology, table, tell
 from lab.cli.demo import demo
+from lab.cli.fault import fault
 from lab.cli.files import runtime_for
 from lab.cli.test import test
 from lab.runtime import NodeStatus
@@ -175,3 +176,4 @@ def _node_row(node: NodeStatus) -> tuple[str, ...]:
 lab.add_command(bench)
 lab.add_command(demo)
 lab.add_command(test)
+lab.add_command(fault)

@@ -15,7 +15,7 @@ class Kill(Fault):
 
 
 class Pause(Fault):
-    """Every process of the node is stopped, as a machine that hangs; its kernel goes on forwarding and answering."""
+    """Every process of the node but its init is stopped, as a machine that hangs; its kernel goes on forwarding and answering."""
 
     kind: ClassVar[str] = "pause"
     node: str

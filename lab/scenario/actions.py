@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from lab.addressing import LabPlan, Role
+from lab.faults.injector import Injector
 from lab.runtime import Completed, LabError, Runtime
 from lab.scenario import routing
 from lab.scenario.evidence import FaultSpan, Outcome
@@ -28,9 +29,6 @@ from lab.scenario.moves import (
 from lab.scenario.names import ALL, fault_of
 from lab.scenario.staging import Deed
 
-if TYPE_CHECKING:
-    from lab.faults.injector import Injector
-
 T = TypeVar("T")
 
 
@@ -50,7 +48,7 @@ class Actions:
 
     runtime: Runtime
     plan: LabPlan
-    injector: Callable[[], "Injector"]
+    injector: Callable[[], Injector]
     _standing: list[_Standing] = field(default_factory=list)
     _over: list[FaultSpan] = field(default_factory=list)
     _healed: list[float] = field(default_factory=list)  # when a fault was healed by its own time

@@ -5,9 +5,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from lab.addressing import Role
+from lab.faults.injector import Injector
 from lab.job import convergence
 from lab.observe import inspect_links
 from lab.observe.fib import Expected
@@ -29,9 +30,6 @@ from lab.topology.model import Topology
 from lab.traffic.facts import Facts
 from lab.traffic.flow import Flow
 from lab.traffic.load import Load, mark_all, series_of, stop_all
-
-if TYPE_CHECKING:
-    from lab.faults.injector import Injector
 
 HEALTHY_WITHIN = 20.0
 _READY_WITHIN = 60.0
@@ -208,10 +206,8 @@ class LabStage:
         """Stop the clients; what they recorded from start to end."""
         return flows.by_stream({name: report.total for name, report in stop_all(self._loads).items()})
 
-    def _faults(self) -> "Injector":
+    def _faults(self) -> Injector:
         """What injects faults, from the first one on; the end of the stage takes back what stands."""
-        from lab.faults.injector import Injector  # noqa: PLC0415 - only scenarios with faults pay for it
-
         if self._injector is None:
             self._injector = self._stack.enter_context(Injector(self._runtime, self._case.topology))
         return self._injector

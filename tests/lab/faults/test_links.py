@@ -1,0 +1,139 @@
+"""Faults of links on three plain nodes: each does what it says, measured, and leaves nothing."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from lab.faults import parse
+from lab.faults.injector import Injector
+from lab.netns.runtime import NetnsRuntime
+from lab.runtime import LabError
+from lab.topology.model import Topology
+from tests.lab.faults.trio import answered, journal, ping, same_state, shell, trio, whole_state
+from tests.lab.machine import marks
+
+pytestmark = marks
+
+
+class Lab:
+    def __init__(self, runtime: NetnsRuntime, topology: Topology) -> None:
+        self.runtime, self.topology = runtime, topology
+        self.injector = Injector(runtime, topology)
+
+    def apply(self, spelled: str) -> str:
+        return self.injector.apply(parse.load(spelled)).name
+
+    def ping(self, to: str, *options: str) -> tuple[int, list[float]]:
+        return ping(self.runtime, "h1", to, *options)
+
+
+@pytest.fixture(scope="module")
+def module_lab() -> Iterator[Lab]:
+    with trio("links") as (runtime, topology):
+        yield Lab(runtime, topology)
+
+
+@pytest.fixture
+def lab(module_lab: Lab) -> Iterator[Lab]:
+    """The lab, which must be after each test as it was before."""
+    before = whole_state(module_lab.runtime, module_lab.topology)
+    yield module_lab
+    module_lab.injector.revert_all()
+    assert answered(module_lab.runtime, "h1", "10.9.2.1")
+    assert answered(module_lab.runtime, "h1", "fd09:2::1")
+    same_state(module_lab.runtime, module_lab.topology, before)
+    assert journal(module_lab.topology) == []
+
+
+def test_a_link_that_is_down_takes_the_carrier_and_comes_back_with_all_addresses_and_routes(lab: Lab) -> None:
+    lab.apply('link-down: {on: "r:eth2"}')
+    assert "NO-CARRIER" in shell(lab.runtime, "h2", "ip link show eth1")
+    assert "10.9.9.0" not in shell(lab.runtime, "r", "ip route")
+    assert not lab.ping("10.9.2.1", "-c", "1", "-W", "1")[1]
+
+
+@pytest.mark.parametrize("direction", ["in", "out"])
+def test_loss_takes_its_share_of_the_datagrams_one_way(lab: Lab, direction: str) -> None:
+    lab.apply(f'loss: {{on: "r:eth2", percent: 30, direction: {direction}}}')
+    said = shell(lab.runtime, "h1", "ping -n -f -c 2000 -i 0.001 -W 1 10.9.2.1 | grep -o '[0-9.]*% packet loss'")
+    assert 26 < float(said.split("%")[0]) < 34
+
+
+def test_a_blackhole_keeps_the_carrier(lab: Lab) -> None:
+    lab.apply('blackhole: {on: "r:eth1"}')
+    assert not lab.ping("10.9.2.1", "-c", "2", "-i", "0.1", "-W", "1")[1]
+    assert "LOWER_UP" in shell(lab.runtime, "h1", "ip link show eth1")
+
+
+@pytest.mark.parametrize(("direction", "server", "client"), [("out", "h2", "h1"), ("in", "h1", "h2")])
+def test_a_rate_bounds_a_transfer(lab: Lab, direction: str, server: str, client: str) -> None:
+    lab.apply(f'rate: {{on: "r:eth2", mbit: 8, direction: {direction}}}')
+    assert 6.0 < mbit(lab, server, client) < 8.5
+    lab.injector.revert_all()
+    assert mbit(lab, server, client) > 20
+
+
+def mbit(lab: Lab, server: str, client: str) -> float:
+    """Megabits a second of 2 MB over TCP."""
+    address = {"h1": "10.9.1.1", "h2": "10.9.2.1"}[server]
+    take = (
+        "import socket,time\ns=socket.create_server(('',5999))\nc,_=s.accept()\nb=time.monotonic()\nn=0\n"
+        "while d:=c.recv(65536): n+=len(d)\nprint(n*8/1e6/(time.monotonic()-b))"
+    )
+    give = (
+        "import socket,time\nfor i in range(100):\n try: s=socket.create_connection(('ADDRESS',5999)); break\n"
+        " except OSError: time.sleep(0.05)\ns.sendall(bytes(2000000))\ns.close()"
+    ).replace("ADDRESS", address)
+    sender = threading.Thread(target=lambda: lab.runtime.exec(client, ["python3", "-c", give]))
+    sender.start()
+    said = lab.runtime.exec(server, ["python3", "-c", take]).stdout
+    sender.join()
+    return float(said)
+
+
+def test_packets_above_the_mtu_are_answered_or_vanish(lab: Lab) -> None:
+    big = ("-c", "2", "-i", "0.2", "-W", "1", "-M", "do", "-s", "1400")
+    assert lab.ping("10.9.2.1", *big)[1]
+    name = lab.apply('mtu: {on: "r:eth2", bytes: 1300}')
+    assert "mtu = 1300" in shell(lab.runtime, "h1", "ping -n -c 1 -W 1 -M do -s 1400 10.9.2.1 2>&1")
+    lab.injector.revert(name)
+    shell(lab.runtime, "h1", "ip route flush cache")
+    lab.apply('mtu: {on: "r:eth2", bytes: 1300, silent: true}')
+    assert "mtu" not in shell(lab.runtime, "h1", "ping -n -c 1 -W 1 -M do -s 1400 10.9.2.1 2>&1")
+    assert not lab.ping("10.9.2.1", *big)[1]
+    assert lab.ping("10.9.2.1", "-c", "1", "-W", "1", "-s", "1272")[1]  # 1300 bytes in all: these pass
+
+
+def test_bfd_is_dropped_and_all_else_passes(lab: Lab) -> None:
+    lab.apply('bfd-down: {on: "r:eth2", direction: out}')
+    hear = "timeout 2 python3 -c \"import socket;s=socket.socket(2,2);s.bind(('',PORT));print(s.recv(9))\" & "
+    send = (
+        "import socket,time;s=socket.socket(2,2)\n"
+        "for i in range(8):\n time.sleep(.15)\n s.sendto(b'x',('10.9.2.1',PORT))"
+    )
+    for port, heard in ((3784, False), (5784, True)):
+        sender = threading.Thread(
+            target=lambda port=port: lab.runtime.exec("h1", ["python3", "-c", send.replace("PORT", str(port))])
+        )
+        sender.start()
+        assert bool(shell(lab.runtime, "h2", hear.replace("PORT", str(port)) + "wait")) is heard
+        sender.join()
+
+
+def test_ecmp_is_hashed_with_another_seed_and_policy(lab: Lab) -> None:
+    lab.apply("ecmp-rehash: {node: r}")
+    lab.apply("ecmp-rehash: {node: r, by: policy, value: 1}")
+    assert shell(lab.runtime, "r", "cat /proc/sys/net/ipv4/fib_multipath_hash_seed").strip() == "1"
+    assert shell(lab.runtime, "r", "cat /proc/sys/net/ipv6/fib_multipath_hash_policy").strip() == "1"
+
+
+def test_what_cannot_be_made_leaves_nothing(lab: Lab) -> None:
+    with pytest.raises(LabError, match="no link has the end 'r:eth3'; did you mean 'r:eth2'"):
+        lab.apply('loss: {on: "r:eth3", percent: 1}')
+    with pytest.raises(LabError, match="would end IPv6"):
+        lab.apply('mtu: {on: "r:eth2", bytes: 600}')
+    lab.apply('rate: {on: "r:eth2", mbit: 1}')
+    with pytest.raises(LabError, match="has the qdisc tbf already"):
+        lab.apply('rate: {on: "r:eth2", mbit: 2, direction: both}')
+    assert journal(lab.topology) == ["rate"]
