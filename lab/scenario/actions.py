@@ -166,9 +166,10 @@ class Actions:
         self._over.append(FaultSpan(fault.name, fault.text, fault.since, time.monotonic()))
 
     def _restart(self, node: str) -> None:
-        self._must(node, "true")  # it runs
-        self.runtime.kill(node)
-        self.runtime.start(node)
+        restart: Callable[[str], None] | None = getattr(self.runtime, "restart", None)
+        if restart is None:
+            raise LabError(f"the runtime {self.runtime.name} cannot restart a node in order: use kill and start")
+        restart(node)
 
     def _must(self, node: str, *argv: str) -> Completed:
         done = self.runtime.exec(node, argv)

@@ -234,6 +234,8 @@ def settled(runtime: Runtime, case: Case) -> str:
     down = [node.name for node in runtime.nodes() if node.state != "running"]
     if down:
         return f"{' '.join(down)} do not run"
+    if standing := [applied.name for applied in Injector(runtime, case.topology).active()]:
+        return f"faults stand: {', '.join(standing)}"
     netns = {name: runtime.netns(name) for name in convergence.routers(case.plan)}
     edges = {edge.name for edge in case.plan.having(Role.EDGE)}
     try:
