@@ -40,7 +40,10 @@ class Edges:
         return () if flow is None else self._seen.get(flow, ())
 
     def place(self, requests: Iterable[Done]) -> list[Placed]:
-        """Each request with its edges. Call it after `learn` for the interval that the requests ended in."""
+        """Each request with its edges.
+
+        Take the requests from the loads first, then `learn` what `FlowTap.mark` tells: every packet of theirs is in it.
+        """
         return [Placed(done, self.of(done.flow)) for done in requests]
 
     def flows(self, open_flows: Mapping[Flow, str]) -> dict[Flow, tuple[tuple[str, ...], str]]:
