@@ -14,7 +14,7 @@ matches the two by different words; those of IPv6 end in 6.
 
 from collections.abc import Iterable, Iterator
 
-from lab.addressing import Interface, LabPlan, NodePlan, Role
+from lab.addressing import HOSTS, Interface, LabPlan, NodePlan, Role
 from lab.render.frr_policy import NOTHING, TO_ALL, Session, client_policies, for_both, prefix_lists, router_policies
 
 MAX_PATHS = 16
@@ -73,11 +73,11 @@ def frr_conf(lab: LabPlan, node: NodePlan) -> str:
 
 
 def _session(node: NodePlan, interface: Interface, peer: NodePlan) -> Session | None:
-    """How `node` treats the neighbour on one of its interfaces; None for a backend, which speaks no BGP."""
+    """How `node` treats the neighbour on one of its interfaces; None for a host, which speaks no BGP."""
     match (node.role, peer.role):
         case (Role.CLIENT, _):
             return Session("ROUTER", interface, peer, "ROUTED", "OWN")
-        case (_, Role.BACKEND):
+        case (_, role) if role in HOSTS:
             return None
         case (_, Role.EDGE):
             return Session("EDGE", interface, peer, "FROM-EDGE", "NOTHING")
