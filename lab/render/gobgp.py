@@ -30,6 +30,16 @@ default-import-policy = "reject-route"
 export-policy-list = [{exports}]
 default-export-policy = "reject-route"
 
+# The import policy judges also what this router originates.
+[[policy-definitions]]
+name = "originated"
+[[policy-definitions.statements]]
+name = "originated"
+[policy-definitions.statements.conditions.bgp-conditions]
+route-type = "local"
+[policy-definitions.statements.actions]
+route-disposition = "accept-route"
+
 [[defined-sets.bgp-defined-sets.community-sets]]
 community-set-name = "gshut"
 community-list = ["^65535:0$"]
@@ -47,7 +57,7 @@ def gobgpd_toml(lab: LabPlan, node: NodePlan) -> str:
             asn=node.asn,
             router_id=node.router_id,
             multipath="true" if node.site else "false",
-            imports=_list(f"from-{peer.node.name}" for peer in sessions),
+            imports=_list(["originated", *(f"from-{peer.node.name}" for peer in sessions)]),
             exports=_list(f"to-{peer.node.name}" for peer in sessions if peer.kind is not Kind.EDGE),
         )
     ]

@@ -1,0 +1,74 @@
+"""Writes GoBGP's routes into the kernel: `python3 -m lab.nodes.gobgp_routes NETWORKS-FILE READY-FILE`.
+
+GoBGP 3.10 was meant to do so through FRR's zebra, but does not speak with zebra 8.4: it ends in a panic, or installs
+nothing (docs/lab.md). So this follows `gobgp monitor global rib` and reads the whole table again after each change, and
+once a second in case one was missed. First it lets GoBGP originate NETWORKS, one prefix a line, and takes away the
+routes of an earlier run.
+"""
+
+import select
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from lab.nodes.gobgp_table import Routes, changes, routes
+
+_MAX_PATHS: Final = 16
+_AGAIN: Final = 1.0  # s
+_FAMILIES = ("ipv4", "ipv6")
+
+
+def gobgp(*arguments: str) -> str:
+    """The output of a gobgp command. Raises CalledProcessError."""
+    return subprocess.run(["gobgp", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def originate(networks: list[str]) -> None:
+    """Put the router's own networks into the table."""
+    for network in networks:
+        gobgp("global", "rib", "add", "-a", "ipv6" if ":" in network else "ipv4", network)
+
+
+def read() -> Routes:
+    """Both tables."""
+    tables = [gobgp("global", "rib", "-j", "-a", family) for family in _FAMILIES]
+    return {prefix: hops for table in tables for prefix, hops in routes(table, _MAX_PATHS).items()}
+
+
+def install(installed: Routes, wanted: Routes) -> Routes:
+    """Bring the kernel to `wanted`; what it refused (an interface is down) is tried again. What is there now."""
+    lines = [*changes(installed, wanted)]
+    if not lines:
+        return installed
+    text = "".join(f"{line}\n" for line in lines)
+    done = subprocess.run(["ip", "-force", "-batch", "-"], input=text, text=True, capture_output=True, check=False)
+    if done.returncode == 0:
+        return wanted
+    print(f"gobgp-routes: {done.stderr.strip()}", flush=True)  # noqa: T201
+    return {}
+
+
+def follow(ready: Path) -> None:
+    """Follow the table until gobgpd ends."""
+    with subprocess.Popen(["gobgp", "monitor", "global", "rib", "-j"], stdout=subprocess.PIPE) as monitor:
+        assert monitor.stdout is not None
+        installed: Routes = {}
+        descriptor = monitor.stdout.fileno()
+        while monitor.poll() is None:
+            installed = install(installed, read())
+            ready.touch()
+            if select.select([descriptor], [], [], _AGAIN)[0]:
+                monitor.stdout.read1(1 << 16)  # what changed is read from the table
+
+
+def main(networks: Path, ready: Path) -> None:
+    """Clean up, originate, follow."""
+    for family in ("-4", "-6"):
+        subprocess.run(["ip", family, "route", "flush", "proto", "bgp"], check=False, capture_output=True)
+    originate(networks.read_text().split())
+    follow(ready)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
