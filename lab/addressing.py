@@ -3,8 +3,10 @@
 Node n (in the file's order, from 1) has router id and loopback 10.255.0.n, a client the address 198.51.100.n; link k
 (from 0) is 10.0.k.0/31 with .0 at its first endpoint. In IPv6 the same decimal digits stand in fd00:ff::n,
 2001:db8:c::n and fd00:0:0:k::/127. Labels: `fairhop.role` (one of `Role`), `fairhop.site` (a router without one is
-transit), `fairhop.asn` (routers, clients and edges), what runs there if not the default (`fairhop.router`,
-`fairhop.target`, `fairhop.receiver`), and on every node alike one
+transit, or with `fairhop.tier: backbone` the operator's own way between sites; a client without one hangs on such a
+router), `fairhop.asn` (routers, clients and edges), what runs there if not the default (`fairhop.router`,
+`fairhop.target`, `fairhop.receiver`), `fairhop.bfd` (routers and edges: milliseconds between packets x how many may be
+missed), and on every node alike `fairhop.underlay` (4 or 6; with 6 links have no IPv4 addresses) and one
 `fairhop.service.NAME: VIP [VIP6] PROTOCOL/PORT... gre|ipip [quic]` per service.
 """
 
@@ -56,8 +58,19 @@ KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Bfd:
+    """What a node offers in BFD: `interval` milliseconds between packets, and `multiplier` of them that may miss."""
+
+    interval: int
+    multiplier: int
+
+
+@dataclass(frozen=True, slots=True)
 class Interface:
-    """One end of a link: its addresses (a /31, a /127) and the interface, addresses and node at the other end."""
+    """One end of a link: its addresses (a /31, a /127) and the interface, addresses and node at the other end.
+
+    The IPv4 ones are numbers that nobody uses where the lab's underlay is IPv6.
+    """
 
     name: str
     address: IPv4Interface
@@ -71,7 +84,7 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class NodePlan:
-    """One node. `asn` is 0 for those of `HOSTS`, `site` is empty for transit; `number` counts nodes from 1.
+    """One node. `asn` is 0 for those of `HOSTS`, `site` is empty for transit and backbone; `number` counts from 1.
 
     `router`, `target` and `receiver` are the values of those labels, the default on nodes of other roles.
     """
@@ -82,6 +95,8 @@ class NodePlan:
     site: str
     asn: int
     interfaces: tuple[Interface, ...]
+    backbone: bool = False
+    bfd: Bfd | None = None
     router: str = "frr"
     target: str = "fairhop"
     receiver: str = "fairhop"
@@ -108,7 +123,7 @@ class NodePlan:
 
     @property
     def address(self) -> IPv4Address:
-        """The address of the first interface: what an edge sends tunnels from and a backend receives them at."""
+        """The IPv4 address of the first interface; tunnels end at `LabPlan.outer`, which may be an IPv6 one."""
         return self.interfaces[0].address.ip
 
     @property
@@ -139,11 +154,12 @@ class ServicePlan:
 
 @dataclass(frozen=True, slots=True)
 class LabPlan:
-    """The whole lab. `nodes` keeps the file's order."""
+    """The whole lab. `nodes` keeps the file's order; `underlay` is the IP version of sessions and tunnels, 4 or 6."""
 
     name: str
     nodes: Mapping[str, NodePlan]
     services: tuple[ServicePlan, ...]
+    underlay: int = 4
 
     @property
     def vips(self) -> tuple[Vip, ...]:
@@ -177,6 +193,22 @@ class LabPlan:
         """Each interface of `node` with the node at the other end."""
         for interface in node.interfaces:
             yield interface, self.nodes[interface.peer]
+
+    def own(self, interface: Interface) -> Vip:
+        """The address at this end of a link that BGP sessions and tunnels use."""
+        return interface.address.ip if self.underlay == 4 else interface.address6.ip
+
+    def far(self, interface: Interface) -> Vip:
+        """The same at the other end."""
+        return interface.peer_address if self.underlay == 4 else interface.peer_address6
+
+    def outer(self, node: NodePlan) -> Vip:
+        """What an edge sends tunnels from and a backend receives them at: an address of the first interface."""
+        return self.own(node.interfaces[0])
+
+    def speak_bfd(self, node: NodePlan, peer: NodePlan) -> bool:
+        """Whether BFD runs between the two: a router and an edge that both have it."""
+        return {node.role, peer.role} == {Role.ROUTER, Role.EDGE} and None not in (node.bfd, peer.bfd)
 
 
 def same_digits(number: int) -> int:

@@ -27,6 +27,7 @@ from lab.addressing import (
     LOOPBACKS6,
     MAX_LINKS,
     MAX_NODES,
+    Bfd,
     Interface,
     LabPlan,
     NodePlan,
@@ -39,6 +40,10 @@ from lab.topology.model import Endpoint, Node, Topology
 
 _SERVICE_LABEL = "fairhop.service."
 _PORT = re.compile(r"(tcp|udp)/([1-9][0-9]{0,4})")
+_BFD = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]?)")
+_FASTEST_BFD = 10  # milliseconds, FRR's least
+_TIERS = ("transit", "backbone")
+_UNDERLAYS = ("4", "6")
 
 
 class PlanError(Exception):
@@ -52,6 +57,7 @@ class PlanError(Exception):
 def plan(topology: Topology) -> LabPlan:
     """Address the lab. Raises `PlanError` with all that is wrong with its labels and links."""
     problems = [*_size_problems(topology)]
+    underlay = _underlay(topology, problems)
     services = _services(topology, problems)
     ends = dict(_interfaces(topology)) if not problems else {}
     nodes = {
@@ -59,7 +65,7 @@ def plan(topology: Topology) -> LabPlan:
         for number, (name, described) in enumerate(topology.nodes.items(), 1)
         if (node := _node(number, described, [ends[end] for end in topology.endpoints(name) if ends], problems))
     }
-    lab = LabPlan(topology.name, nodes, services)
+    lab = LabPlan(topology.name, nodes, services, underlay)
     if not problems:
         problems += [*_asn_problems(lab), *_link_problems(lab), *_vip_problems(lab), *_target_problems(lab)]
     if problems:
@@ -99,15 +105,16 @@ def _node(number: int, node: Node, interfaces: list[Interface], problems: list[s
     if role not in [*Role]:
         problems.append(f"node {node.name}: label fairhop.role is '{role}': expected one of {', '.join(Role)}")
         return None
-    if not site and role != Role.ROUTER:
+    if not site and role not in (Role.ROUTER, Role.CLIENT):
         problems.append(f"node {node.name}: a {role} needs the label fairhop.site")
+    backbone, bfd = _backbone(node, problems), _bfd(node, problems)
     kinds = {key: _kind(key, node, problems) for key in KINDS}
     if role in HOSTS:
         asn = asn or "0"
     elif not asn.isdecimal() or not 1 <= int(asn) <= 4294967294:
         problems.append(f"node {node.name}: label fairhop.asn is '{asn}': expected a number from 1 to 4294967294")
         return None
-    return NodePlan(node.name, number, Role(role), site, int(asn), tuple(interfaces), **kinds)
+    return NodePlan(node.name, number, Role(role), site, int(asn), tuple(interfaces), backbone, bfd, **kinds)
 
 
 def _kind(key: str, node: Node, problems: list[str]) -> str:
@@ -120,6 +127,45 @@ def _kind(key: str, node: Node, problems: list[str]) -> str:
     elif label in node.labels and node.labels.get("fairhop.role") != role:
         problems.append(f"node {node.name}: label {label} is for nodes of role {role}")
     return found
+
+
+def _backbone(node: Node, problems: list[str]) -> bool:
+    tier = node.labels.get("fairhop.tier")
+    if tier is None:
+        return False
+    if tier not in _TIERS:
+        problems.append(f"node {node.name}: label fairhop.tier is '{tier}': expected one of {', '.join(_TIERS)}")
+    elif node.labels.get("fairhop.role") != Role.ROUTER or node.labels.get("fairhop.site"):
+        problems.append(f"node {node.name}: label fairhop.tier is for routers without a site")
+    return tier == "backbone"
+
+
+def _bfd(node: Node, problems: list[str]) -> Bfd | None:
+    text = node.labels.get("fairhop.bfd")
+    if text is None:
+        return None
+    match = _BFD.fullmatch(text)
+    if not match or int(match[1]) < _FASTEST_BFD or int(match[2]) < 2:
+        problems.append(
+            f"node {node.name}: label fairhop.bfd is '{text}': expected milliseconds from {_FASTEST_BFD} and how many "
+            "packets may miss from 2, such as 60x3"
+        )
+        return None
+    if node.labels.get("fairhop.role") not in (Role.ROUTER, Role.EDGE):
+        problems.append(f"node {node.name}: label fairhop.bfd is for routers and edges")
+    return Bfd(int(match[1]), int(match[2]))
+
+
+def _underlay(topology: Topology, problems: list[str]) -> int:
+    """The IP version that all nodes agree on."""
+    said = {node.name: node.labels.get("fairhop.underlay", "4") for node in topology.nodes.values()}
+    first = next(iter(said.values()), "4")
+    for name, text in said.items():
+        if text not in _UNDERLAYS:
+            problems.append(f"node {name}: label fairhop.underlay is '{text}': expected one of {', '.join(_UNDERLAYS)}")
+        elif text != first:
+            problems.append(f"node {name}: its fairhop.underlay label differs: expected the same on every node")
+    return 6 if first == "6" else 4
 
 
 def _services(topology: Topology, problems: list[str]) -> tuple[ServicePlan, ...]:
@@ -192,7 +238,8 @@ def _link_problems(lab: LabPlan) -> Iterator[str]:
             yield f"node {node.name} has {len(node.interfaces)} links: expected one, a {node.role} has one router"
         for _, other in lab.neighbours(node):
             if node.role is not Role.ROUTER and (other.role is not Role.ROUTER or other.site != node.site):
-                yield f"node {node.name} is linked to {other.name}: expected a router of its own site, {node.site}"
+                wanted_peer = f"of its own site, {node.site}" if node.site else "without a site, as it has none"
+                yield f"node {node.name} is linked to {other.name}: expected a router {wanted_peer}"
 
 
 def _vip_problems(lab: LabPlan) -> Iterator[str]:
@@ -212,6 +259,12 @@ def _vip_problems(lab: LabPlan) -> Iterator[str]:
 
 
 def _target_problems(lab: LabPlan) -> Iterator[str]:
+    for node in lab.nodes.values():
+        made = next((value for value in (node.router, node.target, node.receiver) if value not in ("frr", "fairhop")), "")
+        if made and lab.underlay == 6:
+            yield f"node {node.name}: {made} is rendered for fairhop.underlay 4 only"
+        if made in ("gobgp", "haproxy", "nft") and node.bfd:
+            yield f"node {node.name}: {made} has no BFD here: expected no label fairhop.bfd"
     for site in sorted({node.site for node in lab.having(Role.EDGE)}):
         targets = sorted({node.target for node in lab.having(Role.EDGE, site)})
         if len(targets) > 1:

@@ -27,7 +27,7 @@ CORES_BY_PACKAGE = {
     "edge/datapath": "abi addresses blocklist checks decap_oracle encode encode_backend encode_tables hashing headers "
     "model netlink next_hop oracle oracle_addresses oracle_choice oracle_icmp oracle_icmp6 oracle_messages "
     "oracle_outer oracle_quic outcome pcapng perfecthash perfecthash_wide rtnetlink trace",
-    "lab": "addressing planning",
+    "lab": "addressing planning routing",
     "lab/announce": "figures files plan rows",
     "lab/bench": "cases figures world",
     "lab/job": "convergence scenario",

@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping
 from ipaddress import ip_network
 
 from bgp.route import Prefix
-from lab.addressing import Interface, LabPlan, NodePlan, Role
+from lab import routing
+from lab.addressing import Interface, LabPlan, Role
 from lab.observe.fib import Expected, Snapshot, in_order
 
 
@@ -19,34 +20,19 @@ def vip_prefixes(plan: LabPlan) -> tuple[Prefix, ...]:
 
 
 def expected(plan: LabPlan, announcing: Collection[str]) -> Expected:
-    """Router -> prefix -> gateways: a site router uses its own site's edges, and transit where there are none.
+    """Router -> prefix -> gateways, with these edges announcing every VIP: what the routers' policy comes to.
 
-    Transit uses one path, that of the lowest router id, so that all of an area's clients move to one site at a time.
+    The two families differ in their addresses alone.
     """
-    ways = {node.name: _ways(plan, node, announcing) for node in plan.having(Role.ROUTER)}
+    ways = routing.ways(plan, announcing)
     return {
-        name: {
-            prefix: tuple(str(way.peer_address if prefix.version == 4 else way.peer_address6) for way in found)
-            for prefix in vip_prefixes(plan)
-        }
+        name: {prefix: tuple(_gateway(plan, way, prefix) for way in found) for prefix in vip_prefixes(plan)}
         for name, found in ways.items()
     }
 
 
-def _ways(plan: LabPlan, router: NodePlan, announcing: Collection[str]) -> list[Interface]:
-    """The interfaces that a VIP's packets leave by, alike in both families."""
-    serving = {plan.nodes[name].site for name in announcing}
-    own, transit, routers_by_number = [], [], []
-    for interface, peer in plan.neighbours(router):
-        if peer.role is Role.EDGE and peer.name in announcing:
-            own.append(interface)
-        elif peer.role is Role.ROUTER and not peer.site and serving - {router.site}:
-            transit.append(interface)
-        elif peer.role is Role.ROUTER and not router.site and peer.site in serving:
-            routers_by_number.append((peer.number, interface))
-    if not router.site:
-        return [min(routers_by_number, key=lambda found: found[0])[1]] if routers_by_number else []
-    return own or transit
+def _gateway(plan: LabPlan, way: Interface, prefix: Prefix) -> str:
+    return str(plan.far(way) if prefix.version == 4 else way.peer_address6)
 
 
 def gateway_names(plan: LabPlan) -> Mapping[str, str]:

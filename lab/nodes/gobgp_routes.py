@@ -3,12 +3,15 @@
 GoBGP 3.10 was meant to do so through FRR's zebra, but does not speak with zebra 8.4: it ends in a panic, or installs
 nothing (docs/lab.md). So this follows `gobgp monitor global rib` and reads the whole table again after each change, and
 once a second in case one was missed. First it lets GoBGP originate NETWORKS, one prefix a line, and takes away the
-routes of an earlier run.
+routes of an earlier run. READY-FILE appears when the sessions that this router has to make itself are there, or have
+failed for 20 s: GoBGP first calls after 5 to 10 s.
 """
 
+import json
 import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +19,8 @@ from lab.nodes.gobgp_table import Routes, changes, routes
 
 _MAX_PATHS: Final = 16
 _AGAIN: Final = 1.0  # s
+_CALLS_WITHIN: Final = 20.0  # s
+_ESTABLISHED: Final = 6  # gobgp's number of that state
 _FAMILIES = ("ipv4", "ipv6")
 
 
@@ -36,6 +41,13 @@ def read() -> Routes:
     return {prefix: hops for table in tables for prefix, hops in routes(table, _MAX_PATHS).items()}
 
 
+def has_called() -> bool:
+    """Whether every session that this end makes is established."""
+    neighbours = json.loads(gobgp("neighbor", "-j"))
+    calls = [one for one in neighbours if not one.get("transport", {}).get("passive_mode")]
+    return all(one.get("state", {}).get("session_state") == _ESTABLISHED for one in calls)
+
+
 def install(installed: Routes, wanted: Routes) -> Routes:
     """Bring the kernel to `wanted`; what it refused (an interface is down) is tried again. What is there now."""
     lines = [*changes(installed, wanted)]
@@ -54,10 +66,12 @@ def follow(ready: Path) -> None:
     with subprocess.Popen(["gobgp", "monitor", "global", "rib", "-j"], stdout=subprocess.PIPE) as monitor:
         assert monitor.stdout is not None
         installed: Routes = {}
+        patience = time.monotonic() + _CALLS_WITHIN
         descriptor = monitor.stdout.fileno()
         while monitor.poll() is None:
             installed = install(installed, read())
-            ready.touch()
+            if not ready.exists() and (time.monotonic() > patience or has_called()):
+                ready.touch()
             if select.select([descriptor], [], [], _AGAIN)[0]:
                 monitor.stdout.read1(1 << 16)  # what changed is read from the table
 

@@ -7,8 +7,10 @@ uses one path for each VIP, that of the lowest router id, which is BIRD's own la
 
 from collections.abc import Iterable, Iterator
 
-from lab.addressing import LabPlan, NodePlan, Role
-from lab.render.peers import Kind, Peer, Range, client_prefix, peers, routed, underlay, vips
+from lab import routing
+from lab.addressing import LabPlan, NodePlan
+from lab.render.peers import Peer, Range, client_prefix, peers, routed, underlay, vips
+from lab.routing import Kind
 
 MAX_PATHS = 16
 SPARE_PREFIXES = 8  # an edge that announces more than this beyond the VIPs is cut off for a moment
@@ -58,16 +60,12 @@ _FROM_CLIENT = """\
   accept;
 """
 
-_FROM_SIBLING = """\
+# What began at the site's own edges is worth something else than what comes from another site (lab.routing).
+_FROM_ROUTER = """\
   if ! is_routed{version}() then reject;
-  if is_vip{version}() then bgp_local_pref = 0;
-  accept;
-"""
-
-# A path that began at the site's own edges has come round through the other site.
-_FROM_CORE = """\
-  if ! is_routed{version}() then reject;
-  if is_vip{version}() && {loop} then reject;
+  if is_vip{version}() then {{
+    if {own} then {own_action} else bgp_local_pref = {other};
+  }}
   {gshut}
   accept;
 """
@@ -82,7 +80,7 @@ protocol bgp {label} {{
   startup hold time 3;
   keepalive time 1;
   {calls}
-  error wait time 1, 4;
+{bfd}  error wait time 1, 4;
   graceful restart off;
   long lived graceful restart off;
 """
@@ -104,12 +102,12 @@ _CHANNEL = """\
 
 def bird_conf(lab: LabPlan, node: NodePlan) -> str:
     """The whole file; `bird -c` reads it."""
-    own_edges = sorted({edge.asn for edge in lab.having(Role.EDGE, node.site)}) if node.site else []
-    merge = f"  merge paths on limit {MAX_PATHS};\n" if node.site else ""
+    merge = "" if routing.is_single_path(node) else f"  merge paths on limit {MAX_PATHS};\n"
     parts = [_TITLE.format(name=node.name, lab=lab.name), *_functions(lab), _OWN.format(router_id=node.router_id)]
     parts += [_KERNEL.format(version=version, merge=merge) for version in (4, 6)]
+    parts += ["protocol bfd { }\n"] if node.bfd else []
     for peer in peers(lab, node):
-        parts += [_filter(peer, version, own_edges) for version in (4, 6)]
+        parts += [_filter(lab, node, peer, version) for version in (4, 6)]
         parts.append(_protocol(lab, node, peer))
     return "".join(parts)
 
@@ -126,23 +124,37 @@ def _among(ranges: Iterable[Range]) -> str:
     return f"net ~ [{found}]" if found else "false"
 
 
-def _filter(peer: Peer, version: int, own_edges: list[int]) -> str:
-    loop = " || ".join(f"bgp_path.last = {asn}" for asn in own_edges) or "false"
-    prefix = client_prefix(peer.node, version)
-    words = {"version": version, "asn": peer.node.asn, "hop": peer.hop(version), "gshut": _GSHUT}
-    body = _BODIES[peer.kind].format(loop=f"({loop})", prefix=prefix, **words)
+def _filter(lab: LabPlan, node: NodePlan, peer: Peer, version: int) -> str:
+    words = {"version": version, "asn": peer.node.asn, "gshut": _GSHUT}
+    if peer.kind is Kind.EDGE:
+        body = _FROM_EDGE.format(hop=peer.hop(version), **words)
+    elif peer.kind is Kind.CLIENT:
+        body = _FROM_CLIENT.format(prefix=client_prefix(peer.node, version), **words)
+    else:
+        asn, wanted = routing.edge_asn(lab, node.site), routing.PREFERENCES[peer.kind]
+        own = "false" if asn is None else f"bgp_path.last = {asn}"
+        action = "reject;" if wanted.own is None else f"bgp_local_pref = {wanted.own};"
+        body = _FROM_ROUTER.format(own=own, own_action=action, other=wanted.other, **words)
     return f"\nfilter from_{peer.label}_{version} {{\n{body}}}\n"
+
+
+def _bfd(lab: LabPlan, node: NodePlan, peer: Peer) -> str:
+    if node.bfd is None or not lab.speak_bfd(node, peer.node):
+        return ""
+    every = f"min rx interval {node.bfd.interval} ms; min tx interval {node.bfd.interval} ms"
+    return f"  bfd {{ {every}; multiplier {node.bfd.multiplier}; }};\n"
 
 
 def _protocol(lab: LabPlan, node: NodePlan, peer: Peer) -> str:
     text = _PROTOCOL.format(
         label=peer.label,
-        kind=peer.kind.value,
+        kind=peer.kind.lower(),
         name=peer.node.name,
         own=peer.own(4),
         local_asn=node.asn,
         address=peer.hop(4),
         asn=peer.node.asn,
+        bfd=_bfd(lab, node, peer),
         calls="passive on;" if peer.waits else "connect delay time 1; connect retry time 1;",
     )
     for version in (4, 6):
@@ -153,10 +165,3 @@ def _protocol(lab: LabPlan, node: NodePlan, peer: Peer) -> str:
         text += _CHANNEL.format(version=version, label=peer.label, limit=limit, export=export, own=own)
     return text + "}\n"
 
-
-_BODIES = {
-    Kind.EDGE: _FROM_EDGE,
-    Kind.CLIENT: _FROM_CLIENT,
-    Kind.SIBLING: _FROM_SIBLING,
-    Kind.CORE: _FROM_CORE,
-}

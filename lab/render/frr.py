@@ -1,37 +1,44 @@
 """frr.conf of the lab's routers and clients: eBGP everywhere, and a written policy on every session (RFC 8212).
 
-How a site's router chooses for a VIP, most wanted first:
-  1. the site's own edges, ECMP over all that are announced plainly
-  2. the other site, through transit; never a path that began at the site's own edges
-  3. the site's own edges under GRACEFUL_SHUTDOWN (RFC 8326: FRR gives them local preference 0)
-  4. the site's other router (local preference 0 too, and a longer path)
-So a drain makes before it breaks, and no two routers point at each other while it spreads: 4 is last because the
-neighbour's stale plain path would otherwise beat 3. Transit has one best path and no ECMP: were it to balance a VIP
-over both sites, half of what a drained site sends it would come straight back.
-The sessions run over IPv4 and carry both families. Each family has prefix lists and route maps of its own, as FRR
+How a router chooses is told in `lab.routing`. The sessions run over the lab's underlay and carry both families; over
+IPv6 the IPv4 routes have IPv6 next hops (RFC 8950). Each family has prefix lists and route maps of its own, as FRR
 matches the two by different words; those of IPv6 end in 6.
 """
 
 from collections.abc import Iterable, Iterator
 
-from lab.addressing import HOSTS, Interface, LabPlan, NodePlan, Role
+from lab import routing
+from lab.addressing import Bfd, Interface, LabPlan, NodePlan, Role
 from lab.render.frr_policy import NOTHING, TO_ALL, Session, client_policies, for_both, prefix_lists, router_policies
+from lab.routing import Kind
 
 MAX_PATHS = 16
 SPARE_PREFIXES = 8  # an edge that announces more than this beyond the VIPs loses its session for a minute
 
-# Kernel next-hop groups lose an ECMP member for good at an interface flap (8.4.4), hence none. `zebra work-queue 0`
-# saves 10 ms a change. bgpd holds all sessions back while a route-map update is pending, 5 s unless told otherwise.
-# The profile is the one that keeps RFC 8212 on.
+# Kernel next-hop groups lose an ECMP member for good at an interface flap (8.4.4), hence none; but without them an IPv4
+# route with an IPv6 next hop goes to 169.254.0.1, where nobody is. `zebra work-queue 0` saves 10 ms a change.
+# bgpd holds all sessions back while a route-map update is pending, 5 s unless told otherwise. The profile is the one
+# that keeps RFC 8212 on.
 _HEAD = """\
 ! {name}: rendered from {lab}.clab.yml by `fairhop lab render`; edit that file, not this one.
 frr version 8.4.4
 frr defaults traditional
 hostname {name}
 log file /var/log/frr/frr.log informational
-no zebra nexthop kernel enable
-zebra work-queue 0
+{groups}zebra work-queue 0
 bgp route-map delay-timer 1
+"""
+
+_NO_GROUPS = "no zebra nexthop kernel enable\n"
+
+_BFD = """\
+bfd
+ profile EDGE
+  detect-multiplier {multiplier}
+  receive-interval {interval}
+  transmit-interval {interval}
+ exit
+exit
 """
 
 _BGP = """\
@@ -59,51 +66,60 @@ _PEER = """\
 
 def frr_conf(lab: LabPlan, node: NodePlan) -> str:
     """The whole frr.conf of a router or a client; `vtysh -b` reads it into zebra and bgpd."""
-    sessions = [session for session in (_session(node, *pair) for pair in lab.neighbours(node)) if session]
-    policies = client_policies(node) if node.role is Role.CLIENT else router_policies(sessions)
+    sessions = [session for session in (_session(lab, node, *pair) for pair in lab.neighbours(node)) if session]
+    policies = client_policies(lab, node) if node.role is Role.CLIENT else router_policies(lab, node, sessions)
     sections = [
-        _HEAD.format(name=node.name, lab=lab.name),
+        _HEAD.format(name=node.name, lab=lab.name, groups=_NO_GROUPS if lab.underlay == 4 else ""),
+        *([_bfd(node.bfd)] if node.bfd and any(lab.speak_bfd(node, one.peer) for one in sessions) else []),
         prefix_lists(lab),
         *policies,
-        *for_both(TO_ALL),
+        *for_both(TO_ALL, lab.underlay),
         NOTHING,
         _bgp(lab, node, sessions),
     ]
     return "!\n".join(sections)
 
 
-def _session(node: NodePlan, interface: Interface, peer: NodePlan) -> Session | None:
-    """How `node` treats the neighbour on one of its interfaces; None for a host, which speaks no BGP."""
-    match (node.role, peer.role):
-        case (Role.CLIENT, _):
-            return Session("ROUTER", interface, peer, "ROUTED", "OWN")
-        case (_, role) if role in HOSTS:
+def _bfd(bfd: Bfd) -> str:
+    return _BFD.format(interval=bfd.interval, multiplier=bfd.multiplier)
+
+
+def _session(lab: LabPlan, node: NodePlan, interface: Interface, peer: NodePlan) -> Session | None:
+    """How `node` treats the neighbour on one of its interfaces; None for a backend, which speaks no BGP."""
+    if node.role is Role.CLIENT:
+        return Session("ROUTER", interface, peer, "ROUTED", "OWN")
+    match routing.kind(lab, node, peer):
+        case None:
             return None
-        case (_, Role.EDGE):
-            return Session("EDGE", interface, peer, "FROM-EDGE", "NOTHING")
-        case (_, Role.CLIENT):
-            return Session("CLIENT", interface, peer, f"FROM-CLIENT-{peer.name}", "ROUTED")
-    group = "SIBLING" if node.site and node.site == peer.site else "CORE"
-    return Session(group, interface, peer, f"FROM-{group}", "ROUTED")
+        case Kind.EDGE:
+            return Session(Kind.EDGE, interface, peer, "FROM-EDGE", "NOTHING")
+        case Kind.CLIENT:
+            return Session(Kind.CLIENT, interface, peer, f"FROM-CLIENT-{peer.name}", "ROUTED")
+        case group:
+            return Session(group, interface, peer, f"FROM-{group}", "ROUTED")
 
 
 def _bgp(lab: LabPlan, node: NodePlan, sessions: Iterable[Session]) -> str:
-    """The `router bgp` block. A transit router (no site) chooses one path, the same one each time."""
-    transit = node.role is Role.ROUTER and not node.site
-    bestpath = "compare-routerid" if transit else "as-path multipath-relax"
+    """The `router bgp` block. A router outside sites chooses one path, the same one each time."""
+    single = routing.is_single_path(node)
+    bestpath = "compare-routerid" if single else "as-path multipath-relax"
     lines = [_BGP.format(asn=node.asn, router_id=node.router_id, bestpath=bestpath)]
     lines += [_GROUP.format(group=group) for group in _groups(sessions)]
     for one in sessions:
-        address = one.interface.peer_address
+        address = lab.far(one.interface)
         lines.append(_PEER.format(address=address, asn=one.peer.asn, group=one.group, name=one.peer.name))
         if one.peer.role is Role.EDGE or node.number < one.peer.number:  # one side calls: no collisions at the start
             lines.append(f" neighbor {address} passive\n")
+        if lab.speak_bfd(node, one.peer):
+            lines.append(f" neighbor {address} bfd\n neighbor {address} bfd profile EDGE\n")
+        if lab.underlay == 6:
+            lines.append(f" neighbor {address} capability extended-nexthop\n")
     for own, six, vips in ((node.client_address, "", lab.vips4), (node.client_address6, "6", lab.vips6)):
         lines.append(f" !\n address-family ipv{own.version} unicast\n")
         connected = f"redistribute connected route-map CONNECTED{six}"
         origin = f"network {own}/{own.max_prefixlen}" if node.role is Role.CLIENT else connected
-        lines.append(f"  {origin}\n  maximum-paths {1 if transit else MAX_PATHS}\n")
-        lines += [f"  {line}\n" for one in sessions for line in _session_policy(one, six, len(vips))]
+        lines.append(f"  {origin}\n  maximum-paths {1 if single else MAX_PATHS}\n")
+        lines += [f"  {line}\n" for one in sessions for line in _session_policy(lab, one, six, len(vips))]
         lines.append(" exit-address-family\n")
     return "".join(lines) + "exit\n"
 
@@ -112,13 +128,14 @@ def _groups(sessions: Iterable[Session]) -> dict[str, None]:
     return dict.fromkeys(session.group for session in sessions)
 
 
-def _session_policy(session: Session, six: str, vips: int) -> Iterator[str]:
-    peer = f"neighbor {session.interface.peer_address}"
+def _session_policy(lab: LabPlan, session: Session, six: str, vips: int) -> Iterator[str]:
+    peer = f"neighbor {lab.far(session.interface)}"
     inbound, outbound = f"{session.inbound}{six}", f"{session.outbound}{six}"
     if session.peer.role is Role.EDGE:
-        inbound, outbound = f"{inbound}-{session.peer.name}" if six else inbound, session.outbound
-    if six:
-        yield f"{peer} activate"  # FRR does so by itself for IPv4
+        named = six and lab.underlay == 4
+        inbound, outbound = f"{inbound}-{session.peer.name}" if named else inbound, session.outbound
+    if six or lab.underlay == 6:
+        yield f"{peer} activate"  # FRR does so by itself for IPv4 over IPv4
     yield f"{peer} route-map {inbound} in"
     yield f"{peer} route-map {outbound} out"
     if session.peer.role is Role.EDGE:

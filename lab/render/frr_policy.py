@@ -16,18 +16,30 @@ from lab.addressing import (
     Role,
     Vip,
 )
+from lab.routing import PREFERENCES, USUAL, Kind, Preference, edge_asn
+
+_OWN_EDGES = """\
+bgp as-path access-list FROM-OWN-EDGES seq 5 permit _{asn}$
+"""
 
 _EDGE_LISTS = """\
 bgp as-path access-list EDGE seq 5 permit ^{asn}(_{asn})*$
-bgp as-path access-list FROM-OWN-EDGES seq 5 permit _{asn}$
 bgp community-list expanded FOREIGN seq 5 deny graceful-shutdown
 bgp community-list expanded FOREIGN seq 10 permit .*
 """
 
-_NOT_FROM_CORE = """\
-route-map FROM-CORE{six} deny 10
+_NOT_OWN = """\
+route-map FROM-{kind}{six} deny 10
  match as-path FROM-OWN-EDGES
 exit
+"""
+
+_OWN_LAST = """\
+route-map FROM-{kind}{six} permit 10
+ match as-path FROM-OWN-EDGES
+ match {ip} address prefix-list VIPS{six}
+ set local-preference {preference}
+{next_hop}exit
 """
 
 # Only an edge's own VIPs, only as its own, from itself; of its communities only GRACEFUL_SHUTDOWN goes further.
@@ -39,18 +51,15 @@ route-map FROM-EDGE{of} permit 10
 exit
 """
 
-_FROM_CORE = """\
-route-map FROM-CORE{six} permit 20
- match {ip} address prefix-list ROUTED{six}
+_VIPS = """\
+route-map FROM-{kind}{six} permit {seq}
+ match {ip} address prefix-list VIPS{six}
+ set local-preference {preference}
 {next_hop}exit
 """
 
-_FROM_SIBLING = """\
-route-map FROM-SIBLING{six} permit 10
- match {ip} address prefix-list VIPS{six}
- set local-preference 0
-{next_hop}exit
-route-map FROM-SIBLING{six} permit 20
+_REST = """\
+route-map FROM-{kind}{six} permit {seq}
  match {ip} address prefix-list ROUTED{six}
 {next_hop}exit
 """
@@ -96,12 +105,14 @@ exit
 {ip} protocol bgp route-map SOURCE{six}
 """
 
-# How the templates differ by family. On an IPv4 session FRR gives an IPv6 route a global and a link-local next hop,
-# and would send to the second, which names no node.
-_FAMILIES: tuple[dict[str, str], ...] = (
-    {"ip": "ip", "six": "", "next_hop": ""},
-    {"ip": "ipv6", "six": "6", "next_hop": " set ipv6 next-hop prefer-global\n"},
-)
+# How the templates differ by family. A route with an IPv6 next hop may have a global and a link-local one, and FRR
+# would send to the second, which names no node.
+_GLOBAL = " set ipv6 next-hop prefer-global\n"
+_FAMILIES: dict[int, tuple[dict[str, str], dict[str, str]]] = {
+    4: ({"ip": "ip", "six": "", "next_hop": ""}, {"ip": "ipv6", "six": "6", "next_hop": _GLOBAL}),
+    6: ({"ip": "ip", "six": "", "next_hop": _GLOBAL}, {"ip": "ipv6", "six": "6", "next_hop": _GLOBAL}),
+}
+_ITSELF = {4: " set ip next-hop peer-address\n", 6: f" set ipv6 next-hop peer-address\n{_GLOBAL}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +131,7 @@ def prefix_lists(lab: LabPlan) -> str:
     four = [f"{LINKS} ge 31 le 31", f"{LOOPBACKS} ge 32"], [f"{vip}/32" for vip in lab.vips4], f"{CLIENTS} ge 32"
     six = [f"{LINKS6} ge 127 le 127", f"{LOOPBACKS6} ge 128"], [f"{v}/128" for v in lab.vips6], f"{CLIENTS6} ge 128"
     lines = []
-    for (underlay, vips, clients), words in zip((four, six), _FAMILIES, strict=True):
+    for (underlay, vips, clients), words in zip((four, six), _FAMILIES[lab.underlay], strict=True):
         lists = {"VIPS": vips, "UNDERLAY": underlay, "ROUTED": [*vips, *underlay, clients]}
         lines += [
             f"{words['ip']} prefix-list {name}{words['six']} seq {5 * number} permit {entry}\n"
@@ -130,40 +141,62 @@ def prefix_lists(lab: LabPlan) -> str:
     return "".join(lines)
 
 
-def router_policies(sessions: Sequence[Session]) -> Iterator[str]:
+def router_policies(lab: LabPlan, node: NodePlan, sessions: Sequence[Session]) -> Iterator[str]:
     """The sections of a router: what it lets in from each kind of neighbour."""
     peers = [session.peer for session in sessions]
-    groups = {session.group for session in sessions}
-    for asn in dict.fromkeys(peer.asn for peer in peers if peer.role is Role.EDGE):
+    asn = edge_asn(lab, node.site)
+    edges = [session for session in sessions if session.peer.role is Role.EDGE]
+    if edges:
         yield _EDGE_LISTS.format(asn=asn)
-        yield from for_both(_NOT_FROM_CORE)
-        yield _FROM_EDGE.format(ip="ip", six="", of="", next_hop=" set ip next-hop peer-address\n")
-    for edge in (session for session in sessions if session.peer.role is Role.EDGE):
-        # On an IPv4 session there is no IPv6 `peer-address`: the edge's own address has to be named.
-        hop = f" set ipv6 next-hop global {edge.interface.peer_address6}\n set ipv6 next-hop prefer-global\n"
-        yield _FROM_EDGE.format(ip="ipv6", six="6", of=f"6-{edge.peer.name}", next_hop=hop)
-    if "CORE" in groups:
-        yield from for_both(_FROM_CORE)
-    if "SIBLING" in groups:
-        yield from for_both(_FROM_SIBLING)
+    if asn:
+        yield _OWN_EDGES.format(asn=asn)
+    yield from _from_edges(lab, edges)
+    present = {session.group for session in sessions}
+    for kind, preference in PREFERENCES.items():
+        if kind in present and kind is not Kind.EDGE:
+            for family in _FAMILIES[lab.underlay]:
+                yield "".join(_from_routers(kind, preference, family, has_own=asn is not None))
     for name, client in {peer.name: peer for peer in peers if peer.role is Role.CLIENT}.items():
         yield _CLIENT_PATH.format(name=name, asn=client.asn)
-        for family, address in _own_addresses(client):
+        for family, address in _own_addresses(client, lab.underlay):
             yield _FROM_CLIENT.format(name=name, prefix=f"{address}/{address.max_prefixlen}", **family)
-    yield from for_both(_CONNECTED)
+    yield from for_both(_CONNECTED, lab.underlay)
 
 
-def client_policies(node: NodePlan) -> Iterator[str]:
+def _from_edges(lab: LabPlan, edges: Sequence[Session]) -> Iterator[str]:
+    if edges:
+        yield _FROM_EDGE.format(ip="ip", six="", of="", next_hop=_ITSELF[lab.underlay])
+    if edges and lab.underlay == 6:
+        yield _FROM_EDGE.format(ip="ipv6", six="6", of="6", next_hop=_ITSELF[6])
+        return
+    for edge in edges:  # on an IPv4 session there is no IPv6 `peer-address`: the edge's own address has to be named
+        hop = f" set ipv6 next-hop global {edge.interface.peer_address6}\n{_GLOBAL}"
+        yield _FROM_EDGE.format(ip="ipv6", six="6", of=f"6-{edge.peer.name}", next_hop=hop)
+
+
+def _from_routers(kind: Kind, wanted: Preference, family: dict[str, str], *, has_own: bool) -> Iterator[str]:
+    """One route map: paths from the site's own edges, other VIPs, the rest."""
+    words = {"kind": kind, **family}
+    if has_own and wanted.own is None:
+        yield _NOT_OWN.format(**words)
+    elif has_own and wanted.own is not None and wanted.own != wanted.other:
+        yield _OWN_LAST.format(preference=wanted.own, **words)
+    if wanted.other != USUAL:
+        yield _VIPS.format(seq=20, preference=wanted.other, **words)
+    yield _REST.format(seq=30, **words)
+
+
+def client_policies(lab: LabPlan, node: NodePlan) -> Iterator[str]:
     """The sections of a client: what it announces, and the source of what it sends."""
-    for family, address in _own_addresses(node):
+    for family, address in _own_addresses(node, lab.underlay):
         yield _CLIENT.format(address=address, prefix=f"{address}/{address.max_prefixlen}", **family)
 
 
-def _own_addresses(client: NodePlan) -> list[tuple[dict[str, str], Vip]]:
-    four, six = _FAMILIES
+def _own_addresses(client: NodePlan, underlay: int) -> list[tuple[dict[str, str], Vip]]:
+    four, six = _FAMILIES[underlay]
     return [(four, client.client_address), (six, client.client_address6)]
 
 
-def for_both(template: str) -> Iterator[str]:
+def for_both(template: str, underlay: int) -> Iterator[str]:
     """A template filled in for IPv4 and for IPv6."""
-    return (template.format(**family) for family in _FAMILIES)
+    return (template.format(**family) for family in _FAMILIES[underlay])

@@ -9,8 +9,10 @@ an IPv4 session would leave with an IPv4-mapped next hop, so the policies set it
 import json
 from collections.abc import Iterable, Iterator
 
-from lab.addressing import LabPlan, NodePlan, Role
-from lab.render.peers import Kind, Peer, Range, client_prefix, peers, routed, vips
+from lab import routing
+from lab.addressing import LabPlan, NodePlan
+from lab.render.peers import Peer, Range, client_prefix, peers, routed, vips
+from lab.routing import Kind
 
 SPARE_PREFIXES = 8  # an edge that announces more than this beyond the VIPs is cut off
 GSHUT = "65535:0"
@@ -56,7 +58,7 @@ def gobgpd_toml(lab: LabPlan, node: NodePlan) -> str:
             lab=lab.name,
             asn=node.asn,
             router_id=node.router_id,
-            multipath="true" if node.site else "false",
+            multipath="false" if routing.is_single_path(node) else "true",
             imports=_list(["originated", *(f"from-{peer.node.name}" for peer in sessions)]),
             exports=_list(f"to-{peer.node.name}" for peer in sessions if peer.kind is not Kind.EDGE),
         )
@@ -64,11 +66,11 @@ def gobgpd_toml(lab: LabPlan, node: NodePlan) -> str:
     for version in (4, 6):
         parts.append(_prefix_set(f"vips{version}", vips(lab, version)))
         parts.append(_prefix_set(f"routed{version}", routed(lab, version)))
-    edges = sorted({edge.asn for edge in lab.having(Role.EDGE, node.site)}) if node.site else []
-    if edges:
-        parts.append(_as_path_set("own-edges", [f"_{asn}$" for asn in edges]))
+    own = routing.edge_asn(lab, node.site)
+    if own is not None:
+        parts.append(_as_path_set("own-edges", [f"_{own}$"]))
     for peer in sessions:
-        parts += [_sets(peer), _import_policy(peer, bool(edges)), _export_policy(peer), _neighbor(lab, peer)]
+        parts += [_sets(peer), _import_policy(peer, own is not None), _export_policy(peer), _neighbor(lab, peer)]
     return "".join(parts)
 
 
@@ -128,18 +130,28 @@ def _import_policy(peer: Peer, has_edges: bool) -> str:
                 )
         elif peer.kind is Kind.CLIENT:
             text += _statement(f"from-{name}-{version}", name, f"of-{name}-{version}", as_path=f"of-{name}")
-        elif peer.kind is Kind.SIBLING:
-            last = "[policy-definitions.statements.actions.bgp-actions]\nset-local-pref = 1\n"
-            text += _statement(f"from-{name}-vips{version}", name, f"vips{version}", actions=last)
-            text += _statement(f"from-{name}-{version}", name, f"routed{version}")
         else:
-            if has_edges:
-                own = f"from-{name}-own{version}"
-                text += _statement(own, name, f"vips{version}", as_path="own-edges", accept=False)
-            last = "[policy-definitions.statements.actions.bgp-actions]\nset-local-pref = 1\n"
-            text += _statement(f"from-{name}-{version}-gshut", name, f"routed{version}", gshut=True, actions=last)
-            text += _statement(f"from-{name}-{version}", name, f"routed{version}")
+            text += "".join(_from_router(peer, version, has_edges))
     return text + "\n"
+
+
+def _from_router(peer: Peer, version: int, has_edges: bool) -> Iterator[str]:
+    """What began at the site's own edges is worth something else than what comes from another site (lab.routing)."""
+    name, wanted = peer.node.name, routing.PREFERENCES[peer.kind]
+    own, others = f"from-{name}-own{version}", f"from-{name}-vips{version}"
+    last = _preference(0)
+    if has_edges and wanted.own is None:
+        yield _statement(own, name, f"vips{version}", as_path="own-edges", accept=False)
+    yield _statement(f"from-{name}-{version}-gshut", name, f"routed{version}", gshut=True, actions=last)
+    if has_edges and wanted.own is not None:
+        yield _statement(own, name, f"vips{version}", as_path="own-edges", actions=_preference(wanted.own))
+    yield _statement(others, name, f"vips{version}", actions=_preference(wanted.other))
+    yield _statement(f"from-{name}-{version}", name, f"routed{version}")
+
+
+def _preference(value: int) -> str:
+    """GoBGP takes a local preference of 0 for none given, hence at least 1."""
+    return f"[policy-definitions.statements.actions.bgp-actions]\nset-local-pref = {max(1, value)}\n"
 
 
 def _export_policy(peer: Peer) -> str:
@@ -199,7 +211,7 @@ def _neighbor(lab: LabPlan, peer: Peer) -> str:
 def _neighbor_lines(lab: LabPlan, peer: Peer) -> Iterator[str]:
     yield "[[neighbors]]"
     yield from ("[neighbors.config]", f'neighbor-address = "{peer.hop(4)}"', f"peer-as = {peer.node.asn}")
-    yield f'description = "{peer.kind.value} {peer.node.name}"'
+    yield f'description = "{peer.kind.lower()} {peer.node.name}"'
     yield from ("[neighbors.transport.config]", f'local-address = "{peer.own(4)}"')
     yield f"passive-mode = {'true' if peer.waits else 'false'}"
     yield from ("[neighbors.timers.config]", "hold-time = 3", "keepalive-interval = 1", "connect-retry = 1")

@@ -12,8 +12,9 @@ from lab.addressing import LabPlan, NodePlan, Role, ServicePlan, Vip
 SEED = 2718281828
 TABLE_SIZE = 65537
 HOLD_TIME = 3  # seconds, the least that BGP allows
-ADVMSS = 1420  # bytes: 1500 less the tunnel (24 for GRE), IPv4 (20) and TCP (20) leaves 1436
-ADVMSS6 = 1400  # the same with IPv6 (40) leaves 1416
+# Largest TCP segments of clients, by the underlay's version: bytes of IPv4, of IPv6. Over IPv4 1500 less the tunnel (24
+# for GRE), IPv4 (20) and TCP (20) leaves 1436, and with IPv6 (40) 1416; a tunnel over IPv6 takes 20 more.
+ADVMSS = {4: (1420, 1400), 6: (1400, 1380)}
 ECHO_PORT = 7000
 HTTP_PORT = 80
 COUNTER_PORT = 8081  # on 127.0.0.1
@@ -96,7 +97,7 @@ def fairhop_yaml(lab: LabPlan, node: NodePlan) -> str:
                 "interfaces": [interface.name for interface in node.interfaces],
                 "pin": "/run/bpf/fairhop",
                 "mode": "auto",
-                "outer_source": f"{node.address}/32",
+                **_outer_source(lab, node),
                 "mtu": min(interface.mtu for interface in node.interfaces),
                 "infrastructure": _infrastructure(lab),
             },
@@ -106,6 +107,7 @@ def fairhop_yaml(lab: LabPlan, node: NodePlan) -> str:
                 "hold_time": HOLD_TIME,
                 "lease": 2.5,
                 "user": "nobody",
+                **_bfd(node),
                 "peers": [_peer(lab, node, index) for index in range(len(node.interfaces))],
             },
             "drain": {"settle": 1.0, "quiet_packets": 10, "quiet_for": 2.0},
@@ -117,6 +119,7 @@ def fairhop_yaml(lab: LabPlan, node: NodePlan) -> str:
 
 def backend_yaml(lab: LabPlan, node: NodePlan) -> str:
     """What `fairhop backend` reads."""
+    advmss, advmss6 = ADVMSS[lab.underlay]
     return _document(
         lab,
         node,
@@ -124,14 +127,14 @@ def backend_yaml(lab: LabPlan, node: NodePlan) -> str:
             "version": 1,
             "name": node.name,
             "interface": node.interfaces[0].name,
-            "address": str(node.address),
+            "address": str(lab.outer(node)),
             "vips": [str(vip) for vip in lab.vips],
-            "edges": [f"{edge.address}/32" for edge in lab.having(Role.EDGE, node.site)],
+            "edges": [_single(lab.outer(edge)) for edge in lab.having(Role.EDGE, node.site)],
             "encaps": sorted({service.encap.name.lower() for service in lab.services}),
             "pin": "/run/bpf/fairhop-backend",
             "mode": "auto",
-            "advmss": ADVMSS,
-            "advmss6": ADVMSS6,
+            "advmss": advmss,
+            "advmss6": advmss6,
             "infrastructure": _infrastructure(lab),
             "echo": {"port": ECHO_PORT},
         },
@@ -148,25 +151,51 @@ def _document(lab: LabPlan, node: NodePlan, value: dict[str, Any]) -> str:
     return head + yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=110)
 
 
+def _single(address: Vip) -> str:
+    """An address as the prefix that holds it alone."""
+    return f"{address}/{address.max_prefixlen}"
+
+
+def _outer_source(lab: LabPlan, node: NodePlan) -> dict[str, str]:
+    """Where tunnels come from. The configuration always wants an IPv4 one, which an IPv6 underlay never uses."""
+    if lab.underlay == 4:
+        return {"outer_source": _single(lab.outer(node))}
+    return {"outer_source": _single(node.router_id), "outer_source6": _single(lab.outer(node))}
+
+
+def _bfd(node: NodePlan) -> dict[str, Any]:
+    if node.bfd is None:
+        return {}
+    every = node.bfd.interval / 1000
+    return {"bfd": {"tx": every, "rx": every, "multiplier": node.bfd.multiplier}}
+
+
 def _infrastructure(lab: LabPlan) -> list[str]:
     """Addresses that no client has. Routers are left out: their ICMP errors to a VIP must get through."""
     nodes = (*lab.having(Role.EDGE), *lab.having(Role.BACKEND), *lab.having(Role.PROXY))
     interfaces = [interface for node in nodes for interface in node.interfaces]
-    addresses: list[Vip] = sorted(interface.address.ip for interface in interfaces)
-    if lab.vips6:
+    addresses: list[Vip] = []
+    if lab.underlay == 4:
+        addresses += sorted(interface.address.ip for interface in interfaces)
+    if lab.underlay == 6 or lab.vips6:
         addresses += sorted(interface.address6.ip for interface in interfaces)
     return [str(address) for address in addresses]
 
 
 def _peer(lab: LabPlan, node: NodePlan, index: int) -> dict[str, Any]:
     interface = node.interfaces[index]
-    peer = {
-        "name": interface.peer,
-        "address": str(interface.peer_address),
-        "asn": lab.nodes[interface.peer].asn,
-        "local_address": str(interface.address.ip),
+    router = lab.nodes[interface.peer]
+    peer: dict[str, Any] = {
+        "name": router.name,
+        "address": str(lab.far(interface)),
+        "asn": router.asn,
+        "local_address": str(lab.own(interface)),
     }
-    return peer | {"local_address6": str(interface.address6.ip)} if lab.vips6 else peer
+    if lab.underlay == 4 and lab.vips6:
+        peer["local_address6"] = str(interface.address6.ip)
+    if node.bfd and not lab.speak_bfd(node, router):
+        peer["bfd"] = "off"
+    return peer
 
 
 def _pool(lab: LabPlan, node: NodePlan, service: ServicePlan) -> dict[str, Any]:
@@ -174,7 +203,7 @@ def _pool(lab: LabPlan, node: NodePlan, service: ServicePlan) -> dict[str, Any]:
         "encap": service.encap.name.lower(),
         "check": _check(service),
         "backends": [
-            {"name": backend.name, "address": str(backend.address), "weight": 1}
+            {"name": backend.name, "address": str(lab.outer(backend)), "weight": 1}
             | ({"server_id": backend.number} if service.quic else {})
             for backend in lab.receivers(node.site)
         ],

@@ -7,15 +7,7 @@ from lab.render.bird import bird_conf
 from lab.render.frr import frr_conf
 from lab.render.gobgp import gobgp_networks, gobgpd_toml
 from lab.render.haproxy import balancer_cfg, proxy_cfg
-from lab.render.host import (
-    ADVMSS,
-    ADVMSS6,
-    backend_yaml,
-    echo_arguments,
-    fairhop_yaml,
-    nginx_conf,
-    quic_arguments,
-)
+from lab.render.host import ADVMSS, backend_yaml, echo_arguments, fairhop_yaml, nginx_conf, quic_arguments
 from lab.render.nft import balance_json
 from lab.render.stock import tunnels_batch, tunnels_nft
 from lab.render.store import etcd_yml
@@ -54,7 +46,8 @@ def _addresses(lab: LabPlan, node: NodePlan) -> Iterator[str]:
     for address in _on_lo(lab, node):
         yield f"address replace {address}/{address.max_prefixlen} dev lo{_NO_DAD[address.version]}"
     for interface in node.interfaces:
-        yield f"address replace {interface.address} dev {interface.name}"
+        if lab.underlay == 4:
+            yield f"address replace {interface.address} dev {interface.name}"
         yield f"link set dev {interface.name} up"
         yield f"address replace {interface.address6} dev {interface.name}{_NO_DAD[6]}"
 
@@ -73,17 +66,21 @@ def _on_lo(lab: LabPlan, node: NodePlan) -> tuple[Vip, ...]:
 
 
 def _default_route(lab: LabPlan, node: NodePlan) -> Iterator[str]:
-    """Routers and clients learn theirs; an edge balances over its routers; a host has one, clamped behind a tunnel."""
+    """Routers and clients learn theirs; an edge balances over its routers; a host has one, clamped behind a tunnel.
+
+    Over an IPv6 underlay the IPv4 route has IPv6 next hops too.
+    """
+    via = "via" if lab.underlay == 4 else "via inet6"
     if node.role is Role.EDGE:
         for anywhere, hops in (
-            ("default", [(one.peer_address, one.name) for one in node.interfaces]),
-            ("::/0", [(one.peer_address6, one.name) for one in node.interfaces]),
+            ("default", [f"{via} {lab.far(one)} dev {one.name}" for one in node.interfaces]),
+            ("::/0", [f"via {one.peer_address6} dev {one.name}" for one in node.interfaces]),
         ):
-            yield f"route replace {anywhere}" + "".join(f" nexthop via {via} dev {name}" for via, name in hops)
+            yield f"route replace {anywhere}" + "".join(f" nexthop {hop}" for hop in hops)
     elif node.role in HOSTS:
         only = node.interfaces[0]
-        mss, mss6 = (f" advmss {ADVMSS}", f" advmss {ADVMSS6}") if lab.takes_tunnels(node) else ("", "")
-        yield f"route replace default via {only.peer_address} dev {only.name}{mss}"
+        mss, mss6 = (f" advmss {mss}" if lab.takes_tunnels(node) else "" for mss in ADVMSS[lab.underlay])
+        yield f"route replace default {via} {lab.far(only)} dev {only.name}{mss}"
         yield f"route replace ::/0 via {only.peer_address6} dev {only.name}{mss6}"
 
 

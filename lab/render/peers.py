@@ -1,12 +1,11 @@
 """Whom a router speaks BGP with, and what may be routed: what the renderers of all makes of router but FRR share."""
 
 from dataclasses import dataclass
-from enum import Enum
 
+from lab import routing
 from lab.addressing import (
     CLIENTS,
     CLIENTS6,
-    HOSTS,
     LINKS,
     LINKS6,
     LOOPBACKS,
@@ -17,15 +16,7 @@ from lab.addressing import (
     Role,
     Vip,
 )
-
-
-class Kind(Enum):
-    """What a router's neighbour is to it; the policies go by this."""
-
-    EDGE = "edge"
-    CLIENT = "client"
-    SIBLING = "sibling"
-    CORE = "core"
+from lab.routing import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +52,13 @@ class Range:
 
 def peers(lab: LabPlan, node: NodePlan) -> tuple[Peer, ...]:
     """The sessions of a router, in the order of its interfaces."""
-    return tuple(
-        Peer(_kind(node, other), interface, other, other.role is Role.EDGE or node.number < other.number)
-        for interface, other in lab.neighbours(node)
-        if other.role not in HOSTS
-    )
-
-
-def _kind(node: NodePlan, other: NodePlan) -> Kind:
-    if other.role is Role.ROUTER:
-        return Kind.SIBLING if node.site and node.site == other.site else Kind.CORE
-    return Kind.EDGE if other.role is Role.EDGE else Kind.CLIENT
+    found = []
+    for interface, other in lab.neighbours(node):
+        kind = routing.kind(lab, node, other)
+        if kind is not None:
+            waits = other.role is Role.EDGE or node.number < other.number
+            found.append(Peer(kind, interface, other, waits))
+    return tuple(found)
 
 
 def vips(lab: LabPlan, version: int) -> tuple[Range, ...]:
