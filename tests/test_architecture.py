@@ -34,7 +34,8 @@ CORES_BY_PACKAGE = {
     "lab/netns": "spec",
     "lab/observe": "check fib rtnetlink taps tunnel",
     "lab/observe/flowtap": "flows",
-    "lab/render": "frr frr_policy host lab_files",
+    "lab/nodes": "gobgp_table nft_rules",
+    "lab/render": "bird frr frr_policy gobgp haproxy host lab_files nft peers stock store target tls",
     "lab/topology": "envsubst graph inherit keys links model parse",
     "lab/traffic": "facts flow http_reply ledger plan",
 }

@@ -165,14 +165,17 @@ def _export_policy(peer: Peer) -> str:
 
 
 def _edge_actions(gshut: bool) -> str:
-    """Of an edge's communities only GRACEFUL_SHUTDOWN stays, and makes its path the last choice."""
+    """Of an edge's communities only GRACEFUL_SHUTDOWN stays, and makes its path the last choice.
+
+    Extended ones are let through: GoBGP 3.10 that takes some away tells its neighbours an attribute of no octet, even
+    where there was none, and FRR 8.4 refuses such routes (RFC 7606 7.14 calls them malformed).
+    """
     kept = _list([GSHUT] if gshut else [])
     text = "[policy-definitions.statements.actions.bgp-actions]\n"
     text += "set-local-pref = 1\n" if gshut else ""
     for kind, words, option in (
         ("community", kept, "replace"),
         ("large-community", '"^.*$"', "remove"),
-        ("ext-community", '"rt:^.*$", "soo:^.*$", "encap:^.*$", "lb:^.*$"', "remove"),
     ):
         place = f"policy-definitions.statements.actions.bgp-actions.set-{kind}"
         text += f'[{place}]\noptions = "{option}"\n[{place}.set-{kind}-method]\ncommunities-list = [{words}]\n'
