@@ -1,8 +1,9 @@
 """Announces an edge's VIPs by BIRD while its balancer works: `python3 -m lab.nodes.gate PORT | FILE`.
 
 PORT: HTTP on 127.0.0.1 answers /ready with 200 while the balancer works. FILE: it exists while it does. Twice in a row is
-believed, five times a second. While /run/hold/announce exists the VIPs stay withdrawn, whatever the balancer does
-(`node-start drain`).
+believed, five times a second. While /run/hold/announce exists the VIPs stay withdrawn, whatever the balancer does:
+`node-start drain` makes it and tells BIRD itself, `node-start undrain` takes it away and leaves /run/gate-again, as both may
+come between two looks.
 """
 
 import http.client
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 HOLD: Final = Path("/run/hold/announce")
+AGAIN: Final = Path("/run/gate-again")
 _EVERY: Final = 0.2  # s
 _IN_A_ROW: Final = 2
 _PROTOCOLS: Final = ("vips4", "vips6")
@@ -57,6 +59,9 @@ def main(where: str) -> None:
     """Look and tell until killed."""
     gate, told = Gate(), False
     while True:
+        if AGAIN.exists():  # somebody else told BIRD to withdraw
+            AGAIN.unlink()
+            told = False
         held = HOLD.exists()
         wanted = gate.saw(works(where), held)
         if wanted != told and announce(wanted):
