@@ -260,7 +260,8 @@ def _vip_problems(lab: LabPlan) -> Iterator[str]:
 
 def _target_problems(lab: LabPlan) -> Iterator[str]:
     for node in lab.nodes.values():
-        made = next((value for value in (node.router, node.target, node.receiver) if value not in ("frr", "fairhop")), "")
+        others = [value for value in (node.router, node.target, node.receiver) if value not in ("frr", "fairhop")]
+        made = others[0] if others else ""
         if made and lab.underlay == 6:
             yield f"node {node.name}: {made} is rendered for fairhop.underlay 4 only"
         if made in ("gobgp", "haproxy", "nft") and node.bfd:

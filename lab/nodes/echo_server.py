@@ -1,4 +1,4 @@
-"""The echo service alone, for hosts that take no tunnels with our agent: `python3 -m lab.nodes.echo_server NAME PORT`."""
+"""The echo service alone, for hosts without our agent: `python3 -m lab.nodes.echo_server NAME PORT`."""
 
 import asyncio
 import sys

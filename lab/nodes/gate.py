@@ -1,9 +1,9 @@
 """Announces an edge's VIPs by BIRD while its balancer works: `python3 -m lab.nodes.gate PORT | FILE`.
 
-PORT: HTTP on 127.0.0.1 answers /ready with 200 while the balancer works. FILE: it exists while it does. Twice in a row is
-believed, five times a second. While /run/hold/announce exists the VIPs stay withdrawn, whatever the balancer does:
-`node-start drain` makes it and tells BIRD itself, `node-start undrain` takes it away and leaves /run/gate-again, as both may
-come between two looks.
+PORT: HTTP on 127.0.0.1 answers /ready with 200 while the balancer works. FILE: it exists while it does. There are five
+looks a second, and what two in a row say is believed. While /run/hold/announce exists the VIPs stay withdrawn, whatever
+the balancer does: `node-start drain` makes it and tells BIRD itself, `node-start undrain` takes it away and leaves
+/run/gate-again, as both may come between two looks.
 """
 
 import http.client

@@ -1,8 +1,8 @@
 """From GoBGP's table to the kernel's routes (core: no I/O).
 
 `gobgp global rib -j` lists the paths of each prefix with their attributes. Those that are equal to the best in all that
-comes before router ids are used together, as GoBGP's own multipath does: local preference, length of the AS path, origin
-and MED.
+comes before router ids are used together, as GoBGP's own multipath does: local preference, length of the AS path,
+origin and MED.
 """
 
 import json
@@ -21,7 +21,7 @@ _METRIC: Final = 20
 
 
 def routes(text: str, paths: int) -> Routes:
-    """What the table says, at most `paths` next hops each; own networks are left out. Raises ValueError if unreadable."""
+    """What the table says, at most `paths` next hops each, own networks left out. Raises ValueError if unreadable."""
     found = {}
     for prefix, known in json.loads(text or "{}").items():
         usable = [(_rank(attributes), hop) for attributes, hop in map(_read, known) if hop]

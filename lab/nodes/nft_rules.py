@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 TABLE: Final = "fairhop_lab"
-SEED: Final = 0x5EED  # equal on all edges of a site: a flow that moves meets the same backend, if not the same conntrack
+SEED: Final = 0x5EED  # equal on all edges: a flow that moves meets the same backend, if not the same conntrack
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How a backend is asked: HTTP GET of `path` at its own IPv4 address. Times in seconds, `rise` and `fall` in a row."""
+    """How a backend is asked: HTTP GET of `path` at its own IPv4 address. `interval` and `timeout` are seconds."""
 
     port: int
     path: str

@@ -1,7 +1,7 @@
 """bird.conf of a router, for BIRD 2.0.12: the same policy as `lab.render.frr`, in BIRD's words.
 
 The guards towards edges are those of the router kit (`bgp.kits.bird`). GRACEFUL_SHUTDOWN has to be acted upon by a
-filter, as BIRD has no rule of its own for it. `merge paths` is what makes ECMP in the kernel. A transit router (no site)
+filter, as BIRD has no rule of its own for it. `merge paths` is what makes ECMP in the kernel. A router without a site
 uses one path for each VIP, that of the lowest router id, which is BIRD's own last rule.
 """
 
@@ -164,4 +164,3 @@ def _protocol(lab: LabPlan, node: NodePlan, peer: Peer) -> str:
         own = peer.own(version)
         text += _CHANNEL.format(version=version, label=peer.label, limit=limit, export=export, own=own)
     return text + "}\n"
-

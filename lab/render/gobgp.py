@@ -2,8 +2,8 @@
 
 GoBGP's policies are the whole daemon's, so each is bound to its neighbour by a set of one. What none takes is refused.
 It has no local preference 0 and knows no GRACEFUL_SHUTDOWN by itself: a last choice gets 1. It installs nothing in the
-kernel and originates nothing by itself: `lab.nodes.gobgp_routes` does both, the second from gobgp.networks. An IPv6 route on
-an IPv4 session would leave with an IPv4-mapped next hop, so the policies set it.
+kernel and originates nothing by itself: `lab.nodes.gobgp_routes` does both, the second from gobgp.networks. An IPv6
+route on an IPv4 session would leave with an IPv4-mapped next hop, so the policies set it.
 """
 
 import json
@@ -101,7 +101,8 @@ def _as_path_set(name: str, expressions: Iterable[str]) -> str:
 
 def _sets(peer: Peer) -> str:
     name = peer.node.name
-    text = f'[[defined-sets.neighbor-sets]]\nneighbor-set-name = "{name}"\nneighbor-info-list = ["{peer.hop(4)}/32"]\n\n'
+    text = f'[[defined-sets.neighbor-sets]]\nneighbor-set-name = "{name}"\n'
+    text += f'neighbor-info-list = ["{peer.hop(4)}/32"]\n\n'
     if peer.kind is Kind.EDGE:
         text += _as_path_set(f"of-{name}", [f"^{peer.node.asn}(_{peer.node.asn})*$"])
     if peer.kind is Kind.CLIENT:

@@ -1,10 +1,11 @@
 """haproxy.cfg: of an edge that is HAProxy instead of fairhop, and of a proxy behind fairhop's edges.
 
-An edge balances TCP connections over the site's backends, as an operator would who has no other layer: round robin, checks
-over HTTP, connections to a dead backend closed. HAProxy carries no UDP.
+An edge balances TCP connections over the site's backends, as an operator would who has no other layer: round robin,
+checks over HTTP, connections to a dead backend closed. HAProxy carries no UDP.
 
-A proxy is where the second tier of a front door ends or looks into connections: port 80 by HTTP, port 443 passed through
-to the web server that the client's SNI names, which holds the certificate. It answers from the VIP straight to the client.
+A proxy is where the second tier of a front door ends or looks into connections: port 80 by HTTP, port 443 passed
+through to the web server that the client's SNI names, which holds the certificate. It answers from the VIP straight to
+the client.
 """
 
 from collections.abc import Iterable, Iterator
@@ -76,7 +77,7 @@ backend web
     balance roundrobin
     timeout server 30s
 {check}{web}
-# TLS is not ended here: the name in the ClientHello chooses the web server, and the server's certificate reaches the client.
+# TLS is not ended here: the name in the ClientHello chooses the server, whose certificate reaches the client.
 frontend tls
     bind :{tls},[::]:{tls} v6only
     tcp-request inspect-delay 2s

@@ -1,4 +1,4 @@
-"""etcd.yml of a store node. Nothing of fairhop uses it yet: it is there for what a lab adds, and for fault `store-loss`."""
+"""etcd.yml of a store node. Nothing of fairhop uses it yet; it is there for the fault `store-loss`."""
 
 from lab.addressing import LabPlan, NodePlan, Role
 

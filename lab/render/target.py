@@ -1,8 +1,8 @@
 """bird.conf of an edge that is not ours: it announces the VIPs while the balancer beside it works.
 
-The VIPs are static routes of two protocols, `vips4` and `vips6`, which are disabled until `node-start` finds the balancer
-at work and the node not drained: `birdc enable vips4` announces, `birdc disable vips4` withdraws. Nothing is imported and
-nothing goes into the kernel.
+The VIPs are static routes of two protocols, `vips4` and `vips6`, which are disabled until `lab.nodes.gate` finds the
+balancer at work and the node not drained: `birdc enable vips4` announces, `birdc disable vips4` withdraws. Nothing is
+imported and nothing goes into the kernel.
 """
 
 from lab.addressing import LabPlan, NodePlan

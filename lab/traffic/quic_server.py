@@ -4,9 +4,9 @@ Run in a backend: `python3 -m lab.traffic.quic_server NAME PORT SERVER_ID SERVER
 
 The wire format, as much QUIC as an edge reads (RFC 8999; draft-ietf-quic-load-balancers 5.2, plaintext), integers
 big-endian:
-  first datagrams of a client      0xC0, version 0xFA1C0001 (4 octets), 8, DCID (8 octets that the client drew), 0, payload
-  all later ones                   0x40, the connection id that the server gave (8 octets), payload
-  every answer                     ASCII `NAME CID payload`: the backend's name, 16 hexadecimal digits, the payload as it came
+  first datagrams of a client   0xC0, version 0xFA1C0001 (4 octets), 8, DCID (8 octets that the client drew), 0, payload
+  all later ones                0x40, the connection id that the server gave (8 octets), payload
+  every answer                  ASCII `NAME CID payload`: the backend, 16 hexadecimal digits, the payload as it came
 The id: one octet `CONFIG_ID << 5 | 7` (the low bits: how many octets follow), the server id in SERVER_ID_LENGTH octets,
 then octets of the server's own, here from a digest of the client's DCID. So a repeated first datagram gets the same id,
 and the server keeps no state. In an answer to a later datagram the id is the one it came with, also if another server
