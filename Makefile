@@ -26,7 +26,7 @@ bpf: $(STAMP) ## compile the XDP programs and the native library
 	$(BIN)/python -m edge.datapath.bpf.build
 
 lab: bpf ## the main job: bring the two-site lab up, drain, kill, and print the verdict
-	$(BIN)/fairhop lab demo
+	$(BIN)/fairhop lab demo --topology containerlab/two-site.clab.yml
 
 images: bpf ## the images of the containerlab tier
 	requirements/install-apt containerlab
@@ -34,10 +34,10 @@ images: bpf ## the images of the containerlab tier
 
 lab-containerlab: images ## the same main job on real containerlab (Docker running, Go)
 	containerlab/tools/build
-	$(BIN)/fairhop lab demo --runtime containerlab
+	$(BIN)/fairhop lab demo --topology containerlab/two-site.clab.yml --runtime containerlab
 
-render: $(STAMP) ## write the lab's configurations again from containerlab/two-site.clab.yml
-	$(BIN)/fairhop lab render
+render: $(STAMP) ## write the configurations of every lab in containerlab/ again
+	set -e; for file in containerlab/*.clab.yml; do $(BIN)/fairhop lab render --topology $$file; done
 
 lint: $(STAMP) ## ruff and mypy; warnings are errors
 	$(BIN)/ruff check .

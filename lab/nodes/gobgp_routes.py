@@ -8,6 +8,7 @@ failed for 20 s: GoBGP first calls after 5 to 10 s.
 """
 
 import json
+import os
 import select
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def follow(ready: Path) -> None:
             if not ready.exists() and (time.monotonic() > patience or has_called()):
                 ready.touch()
             if select.select([descriptor], [], [], _AGAIN)[0]:
-                monitor.stdout.read1(1 << 16)  # what changed is read from the table
+                os.read(descriptor, 1 << 16)  # what changed is read from the table
 
 
 def main(networks: Path, ready: Path) -> None:

@@ -68,19 +68,19 @@ def _on_lo(lab: LabPlan, node: NodePlan) -> tuple[Vip, ...]:
 def _default_route(lab: LabPlan, node: NodePlan) -> Iterator[str]:
     """Routers and clients learn theirs; an edge balances over its routers; a host has one, clamped behind a tunnel.
 
-    Over an IPv6 underlay the IPv4 route has IPv6 next hops too.
+    Over an IPv6 underlay the IPv4 route has IPv6 next hops too, and `default` would be taken for the IPv6 one.
     """
-    via = "via" if lab.underlay == 4 else "via inet6"
+    anywhere4, via = ("default", "via") if lab.underlay == 4 else ("0.0.0.0/0", "via inet6")
     if node.role is Role.EDGE:
         for anywhere, hops in (
-            ("default", [f"{via} {lab.far(one)} dev {one.name}" for one in node.interfaces]),
+            (anywhere4, [f"{via} {lab.far(one)} dev {one.name}" for one in node.interfaces]),
             ("::/0", [f"via {one.peer_address6} dev {one.name}" for one in node.interfaces]),
         ):
             yield f"route replace {anywhere}" + "".join(f" nexthop {hop}" for hop in hops)
     elif node.role in HOSTS:
         only = node.interfaces[0]
         mss, mss6 = (f" advmss {mss}" if lab.takes_tunnels(node) else "" for mss in ADVMSS[lab.underlay])
-        yield f"route replace default {via} {lab.far(only)} dev {only.name}{mss}"
+        yield f"route replace {anywhere4} {via} {lab.far(only)} dev {only.name}{mss}"
         yield f"route replace ::/0 via {only.peer_address6} dev {only.name}{mss6}"
 
 

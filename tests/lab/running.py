@@ -1,4 +1,4 @@
-"""The shipped two-site lab, running under a name of its own, and what tests ask of it."""
+"""A shipped lab, the one of two sites unless told, running under a name of its own, and what tests ask of it."""
 
 import json
 import time
@@ -26,6 +26,11 @@ class RunningLab:
     topology: Topology
     plan: LabPlan
     watch: RouteWatch
+
+    @property
+    def edges(self) -> frozenset[str]:
+        """The names of all edges."""
+        return frozenset(edge.name for edge in self.plan.having(Role.EDGE))
 
     def fairhop(self, node: str, *arguments: str, expect: int = 0) -> str:
         """The output of a fairhop command in a node; stderr too where it must fail."""
@@ -62,7 +67,7 @@ class RunningLab:
         """Bring drained nodes back and wait for every router."""
         for node in nodes:
             self.fairhop(node, "undrain", "node", "--wait")
-        self.watch.wait_for(convergence.expected(self.plan, EDGES), 10.0)
+        self.watch.wait_for(convergence.expected(self.plan, self.edges), 10.0)
 
     def daemon_pid(self, node: str) -> int:
         """The daemon's process in the node's own numbering."""
@@ -70,16 +75,16 @@ class RunningLab:
 
 
 @contextmanager
-def running_lab(name: str) -> Iterator[RunningLab]:
-    """Bring the shipped lab up under another name; nothing of it stays."""
-    topology = replace(two_site(), name=name)
+def running_lab(name: str, shipped: Topology | None = None) -> Iterator[RunningLab]:
+    """Bring a shipped lab up under another name; nothing of it stays."""
+    topology = replace(shipped or two_site(), name=name)
     plan = planning.plan(topology)
     with NetnsRuntime(topology) as runtime:
         runtime.deploy(lambda _: None)
         netns = {router: runtime.netns(router) for router in convergence.routers(plan)}
         with RouteWatch(netns, convergence.vip_prefixes(plan)) as watch:
-            watch.wait_for(convergence.expected(plan, EDGES), 30.0)
             running = RunningLab(runtime, topology, plan, watch)
+            watch.wait_for(convergence.expected(plan, running.edges), 30.0)
             for edge in plan.having(Role.EDGE):
                 running.await_backends(edge.name)
             yield running

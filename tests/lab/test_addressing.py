@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.datapath.model import Encap, Protocol
-from lab.addressing import Role, ServicePlan
+from lab.addressing import Bfd, Role, ServicePlan
 from lab.planning import PlanError, plan
 from lab.render.lab_files import render
 from lab.topology.model import Endpoint, Link, Node, Topology
@@ -179,6 +179,7 @@ def without_first_link(topology: Topology) -> Topology:
     return replace(topology, links=topology.links[1:])
 
 
+BFD_SHAPE = "expected milliseconds from 10 and how many packets may miss from 2, such as 60x3"
 SERVICE_SHAPE = (
     "expected a VIP, perhaps one of IPv6, ports and an encapsulation, such as '203.0.113.10 2001:db8:1::10 tcp/80 gre'"
 )
@@ -192,6 +193,24 @@ SERVICE_SHAPE = (
             "node a-b1: label fairhop.role is 'cache': expected one of router, client, edge, backend, proxy, store",
         ),
         (relabelled("a-b1", site=None), "node a-b1: a backend needs the label fairhop.site"),
+        (
+            relabelled("client-a", site=None),
+            "node client-a is linked to a-r1: expected a router without a site, as it has none",
+        ),
+        (
+            relabelled("transit", tier="spine"),
+            "node transit: label fairhop.tier is 'spine': expected one of transit, backbone",
+        ),
+        (relabelled("a-r1", tier="backbone"), "node a-r1: label fairhop.tier is for routers without a site"),
+        (relabelled("a-e1", bfd="60"), f"node a-e1: label fairhop.bfd is '60': {BFD_SHAPE}"),
+        (relabelled("a-e1", bfd="5x3"), f"node a-e1: label fairhop.bfd is '5x3': {BFD_SHAPE}"),
+        (relabelled("a-e1", bfd="60x1"), f"node a-e1: label fairhop.bfd is '60x1': {BFD_SHAPE}"),
+        (relabelled("a-b1", bfd="60x3"), "node a-b1: label fairhop.bfd is for routers and edges"),
+        (relabelled("a-b1", underlay="5"), "node a-b1: label fairhop.underlay is '5': expected one of 4, 6"),
+        (
+            relabelled("a-b1", underlay="6"),
+            "node a-b1: its fairhop.underlay label differs: expected the same on every node",
+        ),
         (
             relabelled("a-r1", asn="65_101"),
             "node a-r1: label fairhop.asn is '65_101': expected a number from 1 to 4294967294",
@@ -242,6 +261,30 @@ def test_a_wrong_description_is_refused(change: Callable[[Topology], Topology], 
     with pytest.raises(PlanError) as caught:
         plan(change(two_site()))
     assert problem in caught.value.problems
+
+
+def test_bfd_runs_where_both_ends_have_it() -> None:
+    lab = plan(relabelled("a-r1", bfd="60x3")(relabelled("a-e1", bfd="50x4")(two_site())))
+    assert (lab.nodes["a-r1"].bfd, lab.nodes["a-e1"].bfd) == (Bfd(60, 3), Bfd(50, 4))
+    router, edge = lab.nodes["a-r1"], lab.nodes["a-e1"]
+    assert lab.speak_bfd(router, edge)
+    assert lab.speak_bfd(edge, router)
+    assert not lab.speak_bfd(lab.nodes["a-r2"], edge)
+    assert not lab.speak_bfd(router, lab.nodes["a-e2"])
+
+
+def test_over_ipv6_links_sessions_and_tunnels_have_ipv6_addresses() -> None:
+    four, six = two_site_plan(), plan(labelled_all(two_site(), underlay="6"))
+    assert (four.underlay, six.underlay) == (4, 6)
+    for lab, own, far in ((four, "10.0.5.1", "10.0.5.0"), (six, "fd00:0:0:5::1", "fd00:0:0:5::")):
+        first = lab.nodes["a-e1"].interfaces[0]
+        assert (str(lab.outer(lab.nodes["a-e1"])), str(lab.own(first)), str(lab.far(first))) == (own, own, far)
+
+
+def labelled_all(topology: Topology, **labels: str) -> Topology:
+    for name in topology.nodes:
+        topology = relabelled(name, **labels)(topology)
+    return topology
 
 
 def test_all_problems_come_at_once() -> None:

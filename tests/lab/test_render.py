@@ -12,27 +12,25 @@ from edge import config
 from edge.datapath.model import Encap
 from lab.addressing import NodePlan, Role
 from lab.render.folder import Difference, compare, write
-from lab.render.lab_files import render
-from tests.lab.two_site import FILE, two_site, two_site_plan
+from tests.lab import labs
+from tests.lab.labs import NAMES, named
+from tests.lab.two_site import FILE, two_site_plan
 
-FILES = render(two_site_plan())
-ROUTERS = two_site_plan().having(Role.ROUTER)
-CLIENTS = two_site_plan().having(Role.CLIENT)
-EDGES = two_site_plan().having(Role.EDGE)
-BACKENDS = two_site_plan().having(Role.BACKEND)
+EDGES = [*labs.nodes(Role.EDGE)]
+BACKENDS = [*labs.nodes(Role.BACKEND)]
+SPEAKERS = [*labs.nodes(Role.ROUTER, Role.CLIENT)]
+SITE_ROUTERS = [(name, node) for name, node in labs.nodes(Role.ROUTER) if node.site]
 NODE_START = FILE.parent / "images" / "node-start"
+every_lab = pytest.mark.parametrize("name", NAMES)
 
 
-def file_of(node: NodePlan, name: str) -> str:
-    return FILES[f"two-site/{node.name}/{name}"]
+def file_of(lab: str, node: NodePlan, name: str) -> str:
+    return labs.files(lab)[f"{lab}/{node.name}/{name}"]
 
 
-def named(node: NodePlan) -> str:
-    return node.name
-
-
-def test_the_committed_files_are_the_rendered_ones() -> None:
-    assert compare(FILE.parent, FILES) == Difference()
+@every_lab
+def test_the_committed_files_are_the_rendered_ones(name: str) -> None:
+    assert compare(FILE.parent, labs.files(name)) == Difference()
 
 
 def test_writing_makes_a_folder_as_wanted_and_says_what_differed(tmp_path: Path) -> None:
@@ -51,43 +49,70 @@ def test_writing_makes_a_folder_as_wanted_and_says_what_differed(tmp_path: Path)
     assert (tmp_path / "beside").exists()
 
 
-def test_every_bind_has_its_source() -> None:
-    binds = [(name, bind) for name, node in two_site().nodes.items() for bind in node.binds]
-    missing = [f"{name}: {bind.source}" for name, bind in binds if not (FILE.parent / bind.source).exists()]
+@every_lab
+def test_every_bind_has_its_source(name: str) -> None:
+    binds = [(node, bind) for node, described in labs.topology(name).nodes.items() for bind in described.binds]
+    missing = [f"{node}: {bind.source}" for node, bind in binds if not (FILE.parent / bind.source).exists()]
     assert binds
     assert not missing
 
 
-def test_every_node_starts_by_the_script_in_its_role() -> None:
-    assert {name: node.command for name, node in two_site().nodes.items()} == {
-        name: ("node-start", node.role.value) for name, node in two_site_plan().nodes.items()
+@every_lab
+def test_every_node_starts_by_the_script_in_its_role(name: str) -> None:
+    assert {node: described.command for node, described in labs.topology(name).nodes.items()} == {
+        node: ("node-start", planned.role.value) for node, planned in labs.plan(name).nodes.items()
     }
+
+
+def test_the_script_is_one_that_a_shell_takes() -> None:
     assert NODE_START.stat().st_mode & 0o111
     subprocess.run(["sh", "-n", NODE_START], check=True)
 
 
-def test_only_routers_forward_and_all_hash_by_ports() -> None:
-    wanted = {node.name: "1" if node.role is Role.ROUTER else "0" for node in two_site_plan().nodes.values()}
-    nodes = two_site().nodes
-    assert {name: node.sysctls["net.ipv4.ip_forward"] for name, node in nodes.items()} == wanted
-    assert {name: node.sysctls["net.ipv6.conf.all.forwarding"] for name, node in nodes.items()} == wanted
-    for family in ("ipv4", "ipv6"):
-        assert {node.sysctls[f"net.{family}.fib_multipath_hash_policy"] for node in nodes.values()} == {"1"}
-    assert {link.mtu for link in two_site().links} == {1500}
+@every_lab
+def test_only_routers_forward_and_all_hash_by_ports(name: str) -> None:
+    planned, nodes = labs.plan(name).nodes.values(), labs.topology(name).nodes
+    wanted = {node.name: "1" if node.role is Role.ROUTER else "0" for node in planned}
+    assert {node: one.sysctls["net.ipv4.ip_forward"] for node, one in nodes.items()} == wanted
+    assert {node: one.sysctls["net.ipv6.conf.all.forwarding"] for node, one in nodes.items()} == wanted
+    for one in nodes.values():
+        for family in ("ipv4", "ipv6"):
+            policy = one.sysctls[f"net.{family}.fib_multipath_hash_policy"]
+            ports = int(one.sysctls.get(f"net.{family}.fib_multipath_hash_fields", "0")) & 0x30
+            assert policy == "1" or (policy, ports) == ("3", 0x30)
+    assert {link.mtu for link in labs.topology(name).links} == {1500}
 
 
-@pytest.mark.parametrize("edge", EDGES, ids=named)
-def test_fairhop_yaml_is_one_that_the_daemon_accepts(edge: NodePlan) -> None:
-    found = config.load(file_of(edge, "fairhop.yaml"), "fairhop.yaml")
-    assert found.node == edge.name
-    assert set(found.vips) == set(two_site_plan().vips)
-    assert [(p.name, p.asn, p.local_address, p.local_address6) for p in found.announcer.peers] == [
-        (i.peer, two_site_plan().nodes[i.peer].asn, i.address.ip, i.address6.ip) for i in edge.interfaces
+def test_leaves_do_not_hash_what_spines_hash() -> None:
+    """All nodes share a kernel and its hash: the same fields in two tiers in a row would leave edges idle."""
+    plan, nodes = labs.plan("spine-leaf"), labs.topology("spine-leaf").nodes
+    keys = ("net.ipv4.fib_multipath_hash_policy", "net.ipv4.fib_multipath_hash_fields")
+    hashed = {name: tuple(node.sysctls.get(key) for key in keys) for name, node in nodes.items()}
+    tiers = [
+        (router.name, peer.name)
+        for router in plan.having(Role.ROUTER, "a")
+        for _, peer in plan.neighbours(router)
+        if peer.role is Role.ROUTER and peer.site
     ]
-    assert {vip.version for vip in two_site_plan().vips} == {4, 6}
+    assert tiers
+    assert all(hashed[one] != hashed[other] for one, other in tiers)
+
+
+@pytest.mark.parametrize(("name", "edge"), EDGES, ids=named)
+def test_fairhop_yaml_is_one_that_the_daemon_accepts(name: str, edge: NodePlan) -> None:
+    lab = labs.plan(name)
+    found = config.load(file_of(name, edge, "fairhop.yaml"), "fairhop.yaml")
+    assert found.node == edge.name
+    assert set(found.vips) == set(lab.vips)
+    assert [(p.name, p.asn, p.local_address, p.local_address6 or p.local_address) for p in found.announcer.peers] == [
+        (i.peer, lab.nodes[i.peer].asn, lab.own(i), i.address6.ip) for i in edge.interfaces
+    ]
+    assert {vip.version for vip in lab.vips} == {4, 6}
     assert {name: pool.tunnel for name, pool in found.pools.items()} == {"web": Encap.GRE, "echo": Encap.IPIP}
+    backends = [backend.name for backend in lab.having(Role.BACKEND, edge.site)]
     for pool in found.pools.values():
-        assert [entry.name for entry in pool.backends] == [f"{edge.site}-b{number}" for number in (1, 2, 3)]
+        assert [entry.name for entry in pool.backends] == backends
+        assert {entry.address.version for entry in pool.backends} == {lab.underlay}
     assert [(one.transport.name, one.port, one.pool) for one in found.services] == [
         ("TCP", 80, "web"),
         ("TCP", 7000, "echo"),
@@ -95,105 +120,154 @@ def test_fairhop_yaml_is_one_that_the_daemon_accepts(edge: NodePlan) -> None:
     ]
 
 
-def test_the_edges_of_a_site_compute_one_table() -> None:
+@every_lab
+def test_the_edges_of_a_site_compute_one_table(name: str) -> None:
     """What goes into the lookup_table must be equal; seed and size even over all sites."""
-    loaded = {edge: config.load(file_of(edge, "fairhop.yaml"), "fairhop.yaml") for edge in EDGES}
+    edges = labs.plan(name).having(Role.EDGE)
+    loaded = {edge: config.load(file_of(name, edge, "fairhop.yaml"), "fairhop.yaml") for edge in edges}
     assert len({one.hashing for one in loaded.values()}) == 1
-    for site in ("a", "b"):
+    for site in {edge.site for edge in edges}:
         assert len({repr((one.pools, one.services)) for edge, one in loaded.items() if edge.site == site}) == 1
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=named)
-def test_a_backend_lets_in_exactly_the_tunnels_of_its_sites_edges(backend: NodePlan) -> None:
-    read = yaml.safe_load(file_of(backend, "backend.yaml"))
-    sources = [
-        str(config.load(file_of(edge, "fairhop.yaml"), "").forwarder.outer_source)
-        for edge in EDGES
-        if edge.site == backend.site
+@pytest.mark.parametrize(("name", "backend"), BACKENDS, ids=named)
+def test_a_backend_lets_in_exactly_the_tunnels_of_its_sites_edges(name: str, backend: NodePlan) -> None:
+    lab = labs.plan(name)
+    read = yaml.safe_load(file_of(name, backend, "backend.yaml"))
+    forwarders = [
+        config.load(file_of(name, edge, "fairhop.yaml"), "").forwarder for edge in lab.having(Role.EDGE, backend.site)
     ]
-    assert read["edges"] == sources
-    assert read["address"] == str(backend.address)
-    advmss, advmss6 = map(int, re.findall(r"^route .* advmss (\d+)$", file_of(backend, "net.batch"), re.M))
+    sources = [one.outer_source if lab.underlay == 4 else one.outer_source6 for one in forwarders]
+    assert read["edges"] == [str(source) for source in sources]
+    assert read["address"] == str(lab.outer(backend))
+    advmss, advmss6 = map(int, re.findall(r"^route .* advmss (\d+)$", file_of(name, backend, "net.batch"), re.M))
     assert read["advmss"] == advmss
     assert read["advmss6"] == advmss6
+    outer = 20 if lab.underlay == 4 else 40
     for mss, header in ((advmss, 20), (advmss6, 40)):
-        assert mss + 20 + header + 24 <= backend.interfaces[0].mtu, "IP, TCP and GRE over IP must fit the link"
-    assert f"add_header X-Backend {backend.name} always;" in file_of(backend, "nginx.conf")
+        assert mss + 20 + header + 4 + outer <= backend.interfaces[0].mtu, "IP, TCP and GRE over IP must fit the link"
+    assert f"add_header X-Backend {backend.name} always;" in file_of(name, backend, "nginx.conf")
 
 
-def test_every_peer_of_native_xdp_gets_a_passing_program() -> None:
-    wanted = {
-        (interface.peer, interface.peer_interface) for node in (*EDGES, *BACKENDS) for interface in node.interfaces
-    }
-    found = {(router.name, line) for router in ROUTERS for line in file_of(router, "xdp-pass").splitlines()}
+@every_lab
+def test_every_peer_of_native_xdp_gets_a_passing_program(name: str) -> None:
+    lab = labs.plan(name)
+    users = (*lab.having(Role.EDGE), *lab.having(Role.BACKEND))
+    wanted = {(interface.peer, interface.peer_interface) for node in users for interface in node.interfaces}
+    routers = lab.having(Role.ROUTER)
+    found = {(router.name, line) for router in routers for line in file_of(name, router, "xdp-pass").splitlines()}
     assert found == wanted
 
 
-@pytest.mark.parametrize("node", [*ROUTERS, *CLIENTS], ids=named)
-def test_every_session_has_both_ends_and_a_policy_each_way(node: NodePlan) -> None:
-    text = file_of(node, "frr.conf")
-    peers = {peer for _, peer, _ in sessions(node)}
-    speakers = {i.peer_address for i, other in two_site_plan().neighbours(node) if other.role is not Role.BACKEND}
-    assert peers == {str(address) for address in speakers}
+@pytest.mark.parametrize(("name", "node"), SPEAKERS, ids=named)
+def test_every_session_has_both_ends_and_a_policy_each_way(name: str, node: NodePlan) -> None:
+    lab, text = labs.plan(name), file_of(name, node, "frr.conf")
+    peers = {peer for _, peer, _ in sessions(name, node)}
+    assert peers == {str(lab.far(i)) for i, other in lab.neighbours(node) if other.role is not Role.BACKEND}
     for peer in peers:
         for family in ("ipv4", "ipv6"):
             block = text[text.index(f" address-family {family} unicast\n") :].partition(" exit-address-family")[0]
             assert re.search(rf"^  neighbor {peer} route-map \S+ in$", block, re.M)
             assert re.search(rf"^  neighbor {peer} route-map \S+ out$", block, re.M)
-            assert (f"  neighbor {peer} activate\n" in block) == (family == "ipv6")
-    used = set(re.findall(r"route-map (\S+)(?: in| out)?$", text, re.M))
+            assert (f"  neighbor {peer} activate\n" in block) == (family == "ipv6" or lab.underlay == 6)
+    used = set(re.findall(r" route-map (\S+)(?: in| out)?$", text, re.M))
     defined = set(re.findall(r"^route-map (\S+) (?:permit|deny) \d+$", text, re.M))
     assert used <= defined
+    for kind in ("prefix-list", "as-path"):
+        used = set(re.findall(rf"^ match .*{kind} (\S+)$", text, re.M))
+        defined = set(re.findall(rf"^(?:ip |ipv6 |bgp ){kind}(?: access-list)? (\S+) seq ", text, re.M))
+        assert used <= defined, "what FRR does not know matches nothing"
 
 
-def test_exactly_one_side_of_a_session_calls() -> None:
+@every_lab
+def test_exactly_one_side_of_a_session_calls(name: str) -> None:
     """Edges call (ExaBGP does not listen); between FRR speakers one end is passive, so that no calls collide."""
-    callers = [
-        tuple(sorted((own, peer))) for node in (*ROUTERS, *CLIENTS) for own, peer, calls in sessions(node) if calls
-    ]
+    lab = labs.plan(name)
+    speakers = (*lab.having(Role.ROUTER), *lab.having(Role.CLIENT))
+    both = [found for node in speakers for found in sessions(name, node)]
+    callers = [tuple(sorted((own, peer))) for own, peer, calls in both if calls]
     callers += [
-        tuple(sorted((str(interface.address.ip), str(interface.peer_address))))
-        for edge in EDGES
+        tuple(sorted((str(lab.own(interface)), str(lab.far(interface)))))
+        for edge in lab.having(Role.EDGE)
         for interface in edge.interfaces
     ]
-    ends = [tuple(sorted((own, peer))) for node in (*ROUTERS, *CLIENTS) for own, peer, _ in sessions(node)]
-    assert sorted(callers) == sorted(set(ends))
+    assert sorted(callers) == sorted({tuple(sorted((own, peer))) for own, peer, _ in both})
 
 
-def sessions(node: NodePlan) -> Iterator[tuple[str, str, bool]]:
+def sessions(name: str, node: NodePlan) -> Iterator[tuple[str, str, bool]]:
     """(own address, peer's address, whether this end calls) of each BGP session in a frr.conf."""
-    text = file_of(node, "frr.conf")
-    own = {str(interface.peer_address): str(interface.address.ip) for interface in node.interfaces}
+    lab, text = labs.plan(name), file_of(name, node, "frr.conf")
+    own = {str(lab.far(interface)): str(lab.own(interface)) for interface in node.interfaces}
     for peer, asn in re.findall(r"^ neighbor (\S+) remote-as (\d+)$", text, re.M):
         assert int(asn) == next(
-            other.asn for interface, other in two_site_plan().neighbours(node) if str(interface.peer_address) == peer
+            other.asn for interface, other in lab.neighbours(node) if str(lab.far(interface)) == peer
         )
         yield own[peer], peer, f" neighbor {peer} passive\n" not in text
 
 
-@pytest.mark.parametrize("router", [router for router in ROUTERS if router.site], ids=named)
-def test_a_site_router_takes_vips_alone_from_edges_and_tells_them_nothing(router: NodePlan) -> None:
-    text = file_of(router, "frr.conf")
-    vips = [f"ip prefix-list VIPS seq {5 * n} permit {vip}/32" for n, vip in enumerate(two_site_plan().vips4, 1)]
+@pytest.mark.parametrize(("name", "router"), SITE_ROUTERS, ids=named)
+def test_a_site_router_takes_vips_alone_from_edges_and_tells_them_nothing(name: str, router: NodePlan) -> None:
+    lab, text = labs.plan(name), file_of(name, router, "frr.conf")
+    vips = [f"ip prefix-list VIPS seq {5 * n} permit {vip}/32" for n, vip in enumerate(lab.vips4, 1)]
     assert re.findall(r"^ip prefix-list VIPS .*$", text, re.M) == vips
-    vips = [f"ipv6 prefix-list VIPS6 seq {5 * n} permit {vip}/128" for n, vip in enumerate(two_site_plan().vips6, 1)]
+    vips = [f"ipv6 prefix-list VIPS6 seq {5 * n} permit {vip}/128" for n, vip in enumerate(lab.vips6, 1)]
     assert re.findall(r"^ipv6 prefix-list VIPS6 .*$", text, re.M) == vips
-    site_edges = [(i, peer) for i, peer in two_site_plan().neighbours(router) if peer.role is Role.EDGE]
-    assert len(site_edges) == 2
-    for interface, edge in site_edges:
-        assert f"  neighbor {interface.peer_address} route-map FROM-EDGE in\n" in text
-        assert f"  neighbor {interface.peer_address} route-map FROM-EDGE6-{edge.name} in\n" in text
-        assert text.count(f"  neighbor {interface.peer_address} route-map NOTHING out\n") == 2
-        policy = text[text.index(f"route-map FROM-EDGE6-{edge.name} permit 10\n") :].partition("exit\n")[0]
-        assert f" set ipv6 next-hop global {interface.peer_address6}\n" in policy
-        assert " match ipv6 address prefix-list VIPS6\n" in policy
+    for interface, edge in lab.neighbours(router):
+        if edge.role is Role.EDGE:
+            policy6 = f"FROM-EDGE6-{edge.name}" if lab.underlay == 4 else "FROM-EDGE6"
+            hop = f"global {interface.peer_address6}" if lab.underlay == 4 else "peer-address"
+            assert f"  neighbor {lab.far(interface)} route-map FROM-EDGE in\n" in text
+            assert f"  neighbor {lab.far(interface)} route-map {policy6} in\n" in text
+            assert text.count(f"  neighbor {lab.far(interface)} route-map NOTHING out\n") == 2
+            policy = text[text.index(f"route-map {policy6} permit 10\n") :].partition("exit\n")[0]
+            assert f" set ipv6 next-hop {hop}\n" in policy
+            assert " match ipv6 address prefix-list VIPS6\n" in policy
 
 
-def test_transit_has_one_exit_for_a_vip_and_site_routers_balance() -> None:
-    """ECMP over both sites at transit would send a draining site's packets back to it."""
-    for router in ROUTERS:
-        paths = re.findall(r"^  maximum-paths (\d+)$", file_of(router, "frr.conf"), re.M)
+@every_lab
+def test_outside_sites_a_vip_has_one_exit_and_site_routers_balance(name: str) -> None:
+    """ECMP over two sites at transit would send a draining site's packets back to it."""
+    for router in labs.plan(name).having(Role.ROUTER):
+        paths = re.findall(r"^  maximum-paths (\d+)$", file_of(name, router, "frr.conf"), re.M)
         assert paths == (["16", "16"] if router.site else ["1", "1"]), "one for each family"
+
+
+@every_lab
+def test_both_ends_of_a_bfd_session_have_it_and_no_other_has(name: str) -> None:
+    lab = labs.plan(name)
+    routers = {
+        (router.name, peer.name)
+        for router in lab.having(Role.ROUTER)
+        for interface, peer in lab.neighbours(router)
+        if f" neighbor {lab.far(interface)} bfd profile EDGE\n" in file_of(name, router, "frr.conf")
+    }
+    edges = {
+        (peer.name, edge.name)
+        for edge in lab.having(Role.EDGE)
+        if (found := config.load(file_of(name, edge, "fairhop.yaml"), "").announcer).bfd
+        for peer in found.peers
+        if peer.bfd != "off"
+    }
+    assert routers == edges
+    assert bool(routers) == (name == "one-site")
+
+
+def test_the_times_of_bfd_are_those_of_the_labels() -> None:
+    lab = labs.plan("one-site")
+    router, edge = file_of("one-site", lab.nodes["a-r1"], "frr.conf"), lab.nodes["a-e1"]
+    wanted = "  detect-multiplier 3\n  receive-interval 60\n  transmit-interval 60\n"
+    assert f"bfd\n profile EDGE\n{wanted}" in router
+    bfd = config.load(file_of("one-site", edge, "fairhop.yaml"), "").announcer.bfd
+    assert bfd is not None
+    assert (bfd.tx, bfd.rx, bfd.multiplier) == (0.06, 0.06, 3)
+    assert not re.search("^bfd$", file_of("one-site", lab.nodes["transit"], "frr.conf"), re.M), (
+        "nobody to speak it with"
+    )
+
+
+def test_over_ipv6_links_no_ipv4_address_of_a_link_is_anywhere() -> None:
+    for path, text in labs.files("ipv6-only").items():
+        assert not re.search(r"\b10\.0\.\d+\.\d+(?!/16)\b", text), path
 
 
 def test_the_documented_addresses_are_the_planned_ones() -> None:
