@@ -169,6 +169,7 @@ def test_a_store_knows_its_cluster() -> None:
 
 def test_quic_services_name_backends_as_the_edges_do() -> None:
     loaded = config.load((FOLDER / "bird/a-e1/fairhop.yaml").read_text(), "")
+    assert loaded.quic is not None
     for backend in loaded.pools["h3"].backends:
         words = (FOLDER / "bird" / backend.name / "quic").read_text().split()
         assert words == [backend.name, "443", str(backend.server_id), str(loaded.quic.server_id_length), "0"]
