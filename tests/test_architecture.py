@@ -35,7 +35,8 @@ CORES_BY_PACKAGE = {
     "lab/netns": "link_messages spec",
     "lab/observe": "check edges fib rtnetlink session_text taps tunnel",
     "lab/observe/flowtap": "flows",
-    "lab/render": "frr frr_policy host lab_files",
+    "lab/nodes": "gobgp_table nft_rules",
+    "lab/render": "bird frr frr_policy gobgp haproxy host lab_files nft peers stock store target tls",
     "lab/report": "cdf failover layout marks page rates result scale svg tables timeaxis timeline topology",
     "lab/scenario": "bounds checks evidence flows judge judge_repetitions judge_traffic junit model moves names parse "
     "result routing staging text",
