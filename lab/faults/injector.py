@@ -23,6 +23,7 @@ MAKERS: Mapping[str, Callable[[Act, Any], str]] = {
     "link-down": act_links.link_down,
     "loss": act_links.loss,
     "rate": act_links.rate,
+    "delay": act_links.delay,
     "blackhole": act_links.blackhole,
     "mtu": act_links.mtu,
     "bfd-down": act_links.bfd_down,
@@ -40,6 +41,7 @@ MAKERS: Mapping[str, Callable[[Act, Any], str]] = {
     "checker-hangs": act_edges.checker_hangs,
     "syn-flood": act_traffic.syn_flood,
     "udp-flood": act_traffic.udp_flood,
+    "ptb-storm": act_traffic.ptb_storm,
 }
 
 
