@@ -69,4 +69,4 @@ lock: $(STAMP) ## pin the dependencies of pyproject.toml again, with hashes
 	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --extra dev --extra bench pyproject.toml -o requirements/dev.txt
 
 clean: ## remove what was built
-	rm -rf build dist $(VENV) $(BPF_DIR)/*.o lab/observe/flowtap/*.o lab/bench/*.o edge/native/*.so
+	rm -rf build dist $(VENV) $(BPF_DIR)/*.o lab/observe/flowtap/*.o lab/bench/*.o edge/native/*.so lab/faults/clock/*.so
