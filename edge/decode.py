@@ -25,13 +25,19 @@ M = TypeVar("M", bound=Model)
 
 def decode(document: Document, model: type[M]) -> M:
     """The document's value as `model`. Raises `ConfigError` with all findings."""
-    if not isinstance(document.value, dict):
-        raise ConfigError([document.problem((), "expected a mapping of keys to values")])
+    return decode_at(document, (), document.value, model)
+
+
+def decode_at(document: Document, path: Path, value: Any, model: type[M]) -> M:
+    """A `value` that stands at `path` as `model`; parts of it may be models made before. Raises `ConfigError`."""
+    if not isinstance(value, dict):
+        where = f"{_words(path)} is {value!r}: " if path else ""
+        raise ConfigError([document.problem(path, f"{where}expected a mapping of keys to values")])
     try:
-        return model.model_validate(document.value)
+        return model.model_validate(value)
     except ValidationError as error:
         found = [finding for finding in error.errors() if not _is_echo(finding)]
-        raise ConfigError(_problem(document, model, finding) for finding in found) from None
+        raise ConfigError(_problem(document, path, model, finding) for finding in found) from None
 
 
 def nearest(word: str, valid: Sequence[str]) -> str:
@@ -45,9 +51,13 @@ def _is_echo(finding: Any) -> bool:
     return bool(finding["type"] == "too_short" and finding["input"])
 
 
-def _problem(document: Document, model: type[Model], finding: Any) -> Problem:
-    path, missing = _in_document(document, finding["loc"])
-    where = ".".join(str(part) for part in path) or "the file"
+def _words(path: Path) -> str:
+    return ".".join(str(part) for part in path) or "the file"
+
+
+def _problem(document: Document, base: Path, model: type[Model], finding: Any) -> Problem:
+    path, missing = _in_document(document, (*base, *finding["loc"]))
+    where = _words(path)
     match finding["type"]:
         case "extra_forbidden":
             hint = nearest(str(path[-1]), _keys_of(model, finding["loc"][:-1]))
@@ -85,7 +95,7 @@ def _keys_of(model: type[Model], location: Sequence[int | str]) -> list[str]:
         ]
         tagged = [c for c in candidates if part in _tags(c)]
         candidates = inner or tagged or candidates
-    return sorted({key for candidate in candidates for key in candidate.model_fields})
+    return sorted({field.alias or key for candidate in candidates for key, field in candidate.model_fields.items()})
 
 
 def _models_in(annotation: Any) -> Iterator[type[Model]]:

@@ -2,11 +2,12 @@
 
 Node n (in the file's order, from 1) has router id and loopback 10.255.0.n, a client the address 198.51.100.n; link k
 (from 0) is 10.0.k.0/31 with .0 at its first endpoint. In IPv6 the same decimal digits stand in fd00:ff::n,
-2001:db8:c::n and fd00:0:0:k::/127. Labels: `fairhop.role` (router, client, edge or backend), `fairhop.site` (a router
-without one is transit, or with `fairhop.tier: backbone` the operator's own way between sites; a client without one
-hangs on such a router), `fairhop.asn` (all but backends), `fairhop.bfd` (routers and edges: milliseconds between
-packets x how many may be missed), and on every node alike `fairhop.underlay` (4 or 6; with 6 links have no IPv4
-addresses) and one `fairhop.service.NAME: VIP [VIP6] PROTOCOL/PORT... gre|ipip` per service.
+2001:db8:c::n and fd00:0:0:k::/127. Labels: `fairhop.role` (one of `Role`), `fairhop.site` (a router without one is
+transit, or with `fairhop.tier: backbone` the operator's own way between sites; a client without one hangs on such a
+router), `fairhop.asn` (routers, clients and edges), what runs there if not the default (`fairhop.router`,
+`fairhop.target`, `fairhop.receiver`), `fairhop.bfd` (routers and edges: milliseconds between packets x how many may be
+missed), and on every node alike `fairhop.underlay` (4 or 6; with 6 links have no IPv4 addresses) and one
+`fairhop.service.NAME: VIP [VIP6] PROTOCOL/PORT... gre|ipip [quic]` per service.
 """
 
 from collections.abc import Iterator, Mapping
@@ -41,6 +42,19 @@ class Role(StrEnum):
     CLIENT = "client"
     EDGE = "edge"
     BACKEND = "backend"
+    PROXY = "proxy"
+    STORE = "store"
+
+
+HOSTS = (Role.BACKEND, Role.PROXY, Role.STORE)
+"""Roles without BGP: one link, to a router of their site, which is their default route."""
+
+KINDS = {
+    "router": (Role.ROUTER, ("frr", "bird", "gobgp")),
+    "target": (Role.EDGE, ("fairhop", "haproxy", "nft")),
+    "receiver": (Role.BACKEND, ("fairhop", "stock")),
+}
+"""Label (without `fairhop.`) to the role that may have it and its values, the default first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +84,10 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class NodePlan:
-    """One node. `asn` is 0 for a backend, `site` is empty for transit and backbone; `number` counts nodes from 1."""
+    """One node. `asn` is 0 for those of `HOSTS`, `site` is empty for transit and backbone; `number` counts from 1.
+
+    `router`, `target` and `receiver` are the values of those labels, the default on nodes of other roles.
+    """
 
     name: str
     number: int
@@ -80,6 +97,9 @@ class NodePlan:
     interfaces: tuple[Interface, ...]
     backbone: bool = False
     bfd: Bfd | None = None
+    router: str = "frr"
+    target: str = "fairhop"
+    receiver: str = "fairhop"
 
     @property
     def router_id(self) -> IPv4Address:
@@ -106,16 +126,25 @@ class NodePlan:
         """The IPv4 address of the first interface; tunnels end at `LabPlan.outer`, which may be an IPv6 one."""
         return self.interfaces[0].address.ip
 
+    @property
+    def address6(self) -> IPv6Address:
+        """The IPv6 address of the first interface."""
+        return self.interfaces[0].address6.ip
+
 
 @dataclass(frozen=True, slots=True)
 class ServicePlan:
-    """One VIP, perhaps an IPv6 one too, (protocol, port) pairs, and how packets travel to the pool of the same name."""
+    """One VIP, perhaps an IPv6 one too, (protocol, port) pairs, and how packets travel to the pool of the same name.
+
+    `quic`: its UDP ports are routed by connection id.
+    """
 
     name: str
     vip: IPv4Address
     vip6: IPv6Address | None
     ports: tuple[tuple[Protocol, int], ...]
     encap: Encap
+    quic: bool = False
 
     @property
     def vips(self) -> tuple[Vip, ...]:
@@ -150,6 +179,15 @@ class LabPlan:
     def having(self, role: Role, site: str | None = None) -> tuple[NodePlan, ...]:
         """The nodes of a role, of one site unless `site` is None."""
         return tuple(node for node in self.nodes.values() if node.role is role and site in (None, node.site))
+
+    def receivers(self, site: str) -> tuple[NodePlan, ...]:
+        """What a site's edges send to: its proxies if it has any, else its backends."""
+        return self.having(Role.PROXY, site) or self.having(Role.BACKEND, site)
+
+    def takes_tunnels(self, node: NodePlan) -> bool:
+        """Whether edges send tunnels to the node; otherwise it is asked at its own address, and has no VIP."""
+        targets = {edge.target for edge in self.having(Role.EDGE, node.site)}
+        return node in self.receivers(node.site) and targets <= {"fairhop"}
 
     def neighbours(self, node: NodePlan) -> Iterator[tuple[Interface, NodePlan]]:
         """Each interface of `node` with the node at the other end."""

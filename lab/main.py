@@ -30,7 +30,7 @@ _VERBS = {
     "router-config": _Verb("edge.cli.router_config:router_config", "Write what the routers of these edges should run."),
     "forwarder": _Verb("edge.cli.forwarder:forwarder", "Load the forwarder from a file, attached to nothing."),
     "backend": _Verb("edge.cli.backend:backend", "Run a backend: decapsulate, hold the VIPs, answer the echo service."),
-    "lab": _Verb("lab.cli.commands:lab", "Run a multi-site lab: up, down, status, exec, graph, demo, bench."),
+    "lab": _Verb("lab.cli.commands:lab", "Run a multi-site lab: up, down, status, exec, test, demo, bench."),
 }
 
 

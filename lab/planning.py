@@ -19,6 +19,8 @@ from edge.datapath.model import Encap, Protocol
 from lab.addressing import (
     CLIENTS,
     CLIENTS6,
+    HOSTS,
+    KINDS,
     LINKS,
     LINKS6,
     LOOPBACKS,
@@ -65,7 +67,7 @@ def plan(topology: Topology) -> LabPlan:
     }
     lab = LabPlan(topology.name, nodes, services, underlay)
     if not problems:
-        problems += [*_asn_problems(lab), *_link_problems(lab), *_vip_problems(lab)]
+        problems += [*_asn_problems(lab), *_link_problems(lab), *_vip_problems(lab), *_target_problems(lab)]
     if problems:
         raise PlanError(problems)
     return lab
@@ -106,12 +108,25 @@ def _node(number: int, node: Node, interfaces: list[Interface], problems: list[s
     if not site and role not in (Role.ROUTER, Role.CLIENT):
         problems.append(f"node {node.name}: a {role} needs the label fairhop.site")
     backbone, bfd = _backbone(node, problems), _bfd(node, problems)
-    if role == Role.BACKEND:
+    kinds = {key: _kind(key, node, problems) for key in KINDS}
+    if role in HOSTS:
         asn = asn or "0"
     elif not asn.isdecimal() or not 1 <= int(asn) <= 4294967294:
         problems.append(f"node {node.name}: label fairhop.asn is '{asn}': expected a number from 1 to 4294967294")
         return None
-    return NodePlan(node.name, number, Role(role), site, int(asn), tuple(interfaces), backbone, bfd)
+    return NodePlan(node.name, number, Role(role), site, int(asn), tuple(interfaces), backbone, bfd, **kinds)
+
+
+def _kind(key: str, node: Node, problems: list[str]) -> str:
+    """What a label such as `fairhop.router` says; it is refused on nodes that it means nothing for."""
+    role, values = KINDS[key]
+    label = f"fairhop.{key}"
+    found = node.labels.get(label, values[0])
+    if found not in values:
+        problems.append(f"node {node.name}: label {label} is '{found}': expected one of {', '.join(values)}")
+    elif label in node.labels and node.labels.get("fairhop.role") != role:
+        problems.append(f"node {node.name}: label {label} is for nodes of role {role}")
+    return found
 
 
 def _backbone(node: Node, problems: list[str]) -> bool:
@@ -168,7 +183,10 @@ def _services(topology: Topology, problems: list[str]) -> tuple[ServicePlan, ...
 
 
 def _service(name: str, text: str, problems: list[str]) -> ServicePlan | None:
-    vip, *ports, encap = text.split() if len(text.split()) > 2 else ("", "", "")
+    words = text.split()
+    quic = words[-1:] == ["quic"]
+    words = words[:-1] if quic else words
+    vip, *ports, encap = words if len(words) > 2 else ("", "", "")
     vip6 = ports.pop(0) if ":" in ports[0] else None
     pairs = [_PORT.fullmatch(port) for port in ports]
     try:
@@ -178,6 +196,7 @@ def _service(name: str, text: str, problems: list[str]) -> ServicePlan | None:
             None if vip6 is None else IPv6Address(vip6),
             tuple((Protocol[match[1].upper()], _port_number(match[2])) for match in pairs if match),
             Encap[encap.upper() if pairs and all(pairs) else ""],
+            quic,
         )
     except (AddressValueError, KeyError, ValueError):
         problems.append(
@@ -197,7 +216,7 @@ def _asn_problems(lab: LabPlan) -> Iterator[str]:
     """One ASN per router and per client, one per site for its edges: a path then names where it has been."""
     owners: dict[int, str] = {}
     for node in lab.nodes.values():
-        if node.role is not Role.BACKEND:
+        if node.role not in HOSTS:
             owner = f"the edges of site {node.site}" if node.role is Role.EDGE else f"node {node.name}"
             first = owners.setdefault(node.asn, owner)
             if first != owner:
@@ -215,8 +234,8 @@ def _link_problems(lab: LabPlan) -> Iterator[str]:
         wanted = [f"eth{number}" for number in range(1, len(node.interfaces) + 1)]
         if sorted(interface.name for interface in node.interfaces) != sorted(wanted):
             yield f"node {node.name}: its interfaces are not named {', '.join(wanted)}"
-        if node.role is Role.BACKEND and len(node.interfaces) > 1:
-            yield f"node {node.name} has {len(node.interfaces)} links: expected one, a backend has one router"
+        if node.role in HOSTS and len(node.interfaces) > 1:
+            yield f"node {node.name} has {len(node.interfaces)} links: expected one, a {node.role} has one router"
         for _, other in lab.neighbours(node):
             if node.role is not Role.ROUTER and (other.role is not Role.ROUTER or other.site != node.site):
                 wanted_peer = f"of its own site, {node.site}" if node.site else "without a site, as it has none"
@@ -235,3 +254,25 @@ def _vip_problems(lab: LabPlan) -> Iterator[str]:
                     yield f"service {service.name}: VIP {vip} lies in {taken}, which the lab uses itself"
         if len(set(service.ports)) != len(service.ports):
             yield f"service {service.name} names a port twice"
+        if service.quic and [protocol for protocol, _ in service.ports] != [Protocol.UDP]:
+            yield f"service {service.name} is quic: expected one UDP port, and no other"
+
+
+def _target_problems(lab: LabPlan) -> Iterator[str]:
+    for node in lab.nodes.values():
+        others = [value for value in (node.router, node.target, node.receiver) if value not in ("frr", "fairhop")]
+        made = others[0] if others else ""
+        if made and lab.underlay == 6:
+            yield f"node {node.name}: {made} is rendered for fairhop.underlay 4 only"
+        if made in ("gobgp", "haproxy", "nft") and node.bfd:
+            yield f"node {node.name}: {made} has no BFD here: expected no label fairhop.bfd"
+    for site in sorted({node.site for node in lab.having(Role.EDGE)}):
+        targets = sorted({node.target for node in lab.having(Role.EDGE, site)})
+        if len(targets) > 1:
+            yield f"the edges of site {site} are {' and '.join(targets)}: expected one target for a site"
+    for edge in lab.having(Role.EDGE):
+        datagrams = [service.name for service in lab.services if Protocol.UDP in dict(service.ports)]
+        if edge.target == "haproxy" and datagrams:
+            yield f"node {edge.name}: HAProxy carries no UDP: expected TCP ports only in service {datagrams[0]}"
+        if edge.target != "fairhop" and any(service.quic for service in lab.services):
+            yield f"node {edge.name}: only target fairhop routes by connection id: expected no service with quic"

@@ -31,14 +31,17 @@ CORES_BY_PACKAGE = {
     "lab/announce": "figures files plan rows",
     "lab/bench": "cases figures world",
     "lab/faults": "model model_base model_edges model_links model_nodes model_routers model_traffic parse",
-    "lab/job": "convergence scenario",
+    "lab/job": "convergence",
     "lab/netns": "link_messages spec",
-    "lab/observe": "check fib rtnetlink taps tunnel",
+    "lab/observe": "check edges fib rtnetlink session_text taps tunnel",
     "lab/observe/flowtap": "flows",
-    "lab/render": "frr frr_policy host lab_files",
+    "lab/nodes": "gobgp_table nft_rules",
+    "lab/render": "bird frr frr_policy gobgp haproxy host lab_files nft peers stock store target tls",
     "lab/report": "cdf failover layout marks page rates result scale svg tables timeaxis timeline topology",
+    "lab/scenario": "bounds checks evidence flows judge judge_repetitions judge_traffic junit model moves names parse "
+    "result routing staging text",
     "lab/topology": "dotenv envsubst graph inherit keys kinds links model notes parse",
-    "lab/traffic": "facts flow http_reply ledger plan",
+    "lab/traffic": "evidence facts flow http_reply ledger plan quic_wire series streams tally wheel",
     "lab/view": "counters faults live model page sessions",
 }
 CORES = [f"{package}/{name}.py" for package, names in CORES_BY_PACKAGE.items() for name in names.split()]

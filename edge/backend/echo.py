@@ -36,7 +36,7 @@ class Echo:
         async with AsyncExitStack() as stack:
             loop = asyncio.get_running_loop()
             for host in self._hosts:
-                datagrams = stack.enter_context(_udp_socket(host, self._port))
+                datagrams = stack.enter_context(udp_socket(host, self._port))
                 loop.add_reader(datagrams, self._answer_datagrams, datagrams)
                 stack.callback(loop.remove_reader, datagrams)
             stack.push_async_callback(self._end_connections)
@@ -80,10 +80,10 @@ class Echo:
             except OSError:  # none waits, or an ICMP error of an earlier answer
                 return
             with contextlib.suppress(OSError):  # the client is gone or the send buffer full: datagrams may be lost
-                datagrams.sendmsg([self._prefix, data.rstrip(b"\r\n"), b"\n"], _reply_from(ancillary), 0, client)
+                datagrams.sendmsg([self._prefix, data.rstrip(b"\r\n"), b"\n"], reply_from(ancillary), 0, client)
 
 
-def _reply_from(ancillary: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
+def reply_from(ancillary: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
     """Return the control message that makes an answer leave with the address its question was sent to."""
     for level, kind, data in ancillary:
         if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO) and len(data) >= _PKTINFO.size:
@@ -95,7 +95,8 @@ def _reply_from(ancillary: list[tuple[int, int, bytes]]) -> list[tuple[int, int,
     return []
 
 
-def _udp_socket(host: str, port: int) -> socket.socket:
+def udp_socket(host: str, port: int) -> socket.socket:
+    """A socket whose `recvmsg` tells what address was asked; raises OSError."""
     six = ":" in host
     made = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
     try:

@@ -36,7 +36,7 @@ class Traffic:
         vip = bed.world.vips[0]
         words = [sys.executable, "-m", "lab.announce.packets", str(vip), str(ECHO_PORT), str(packets), str(FLOWS)]
         self._packets = self._start(words) if packets else None
-        plan = Plan(str(client), Requests(f"http://{vip}:{HTTP_PORT}/", requests))
+        plan = Plan({"web": Requests(str(client), f"http://{vip}:{HTTP_PORT}/", requests)})
         self._load = Load(CLIENT, self._start([sys.executable, "-m", "lab.traffic.process"]), plan)
         time.sleep(1.0)  # the interpreters start, the connections of the first second settle
         self._load.mark("start")
@@ -52,12 +52,12 @@ class Traffic:
 
     def mark(self, label: str) -> Facts:
         """The requests since the last mark."""
-        return self._load.mark(label)
+        return self._load.mark(label)["web"]
 
     def stop(self) -> Losses:
         """End both and say what was lost. Raises `LabError` when the sender failed."""
         packets: dict[str, object] = {"sent": 0, "lost": [], "longest": 0.0}
-        requests = self._load.stop().total
+        requests = self._load.stop()["web"].total
         if self._packets:
             out, errors = self._packets.communicate(timeout=10.0)
             if self._packets.returncode:

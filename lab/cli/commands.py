@@ -15,6 +15,7 @@ from lab.cli.files import runtime_for
 from lab.cli.inspect import inspect
 from lab.cli.lifecycle import deploy, destroy, events, restart, save, start, stop
 from lab.cli.report import report
+from lab.cli.test import test
 from lab.cli.view import view
 from lab.runtime import NodeStatus
 
@@ -187,4 +188,5 @@ lab.add_command(report)
 lab.add_command(view)
 for _verb in (deploy, destroy, events, inspect, restart, save, start, stop):
     lab.add_command(_verb)
+lab.add_command(test)
 lab.add_command(fault)

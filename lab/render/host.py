@@ -18,6 +18,8 @@ ADVMSS = {4: (1420, 1400), 6: (1400, 1380)}
 ECHO_PORT = 7000
 HTTP_PORT = 80
 COUNTER_PORT = 8081  # on 127.0.0.1
+QUIC_CONFIG, QUIC_LENGTH = 0, 2  # config_id and server_id_length of connection ids
+QUIC_PROBE = "c0fa1c000108 0000000000000000 00 70696e67"  # lab.traffic.quic_server: a first datagram that says "ping"
 
 _NGINX = """\
 # {name}: rendered from {lab}.clab.yml by `fairhop lab render`; edit that file, not this one.
@@ -90,6 +92,7 @@ def fairhop_yaml(lab: LabPlan, node: NodePlan) -> str:
             "version": 1,
             "node": node.name,
             "hashing": {"seed": SEED, "table_size": TABLE_SIZE},
+            **_quic(lab),
             "forwarder": {
                 "interfaces": [interface.name for interface in node.interfaces],
                 "pin": "/run/bpf/fairhop",
@@ -169,7 +172,7 @@ def _bfd(node: NodePlan) -> dict[str, Any]:
 
 def _infrastructure(lab: LabPlan) -> list[str]:
     """Addresses that no client has. Routers are left out: their ICMP errors to a VIP must get through."""
-    nodes = (*lab.having(Role.EDGE), *lab.having(Role.BACKEND))
+    nodes = (*lab.having(Role.EDGE), *lab.having(Role.BACKEND), *lab.having(Role.PROXY))
     interfaces = [interface for node in nodes for interface in node.interfaces]
     addresses: list[Vip] = []
     if lab.underlay == 4:
@@ -196,18 +199,41 @@ def _peer(lab: LabPlan, node: NodePlan, index: int) -> dict[str, Any]:
 
 
 def _pool(lab: LabPlan, node: NodePlan, service: ServicePlan) -> dict[str, Any]:
-    backends = lab.having(Role.BACKEND, node.site)
     return {
         "encap": service.encap.name.lower(),
         "check": _check(service),
-        "backends": [{"name": backend.name, "address": str(lab.outer(backend)), "weight": 1} for backend in backends],
+        "backends": [
+            {"name": backend.name, "address": str(lab.outer(backend)), "weight": 1}
+            | ({"server_id": backend.number} if service.quic else {})
+            for backend in lab.receivers(node.site)
+        ],
     }
 
 
+def _quic(lab: LabPlan) -> dict[str, Any]:
+    """How connection ids name backends: by their numbers."""
+    if not any(service.quic for service in lab.services):
+        return {}
+    return {"quic": {"config_id": QUIC_CONFIG, "server_id_length": QUIC_LENGTH}}
+
+
+def quic_arguments(lab: LabPlan, node: NodePlan) -> str:
+    """What `lab.traffic.quic_server` is called with, one line for each service that routes by connection id."""
+    ports = [port for service in lab.services if service.quic for _, port in service.ports]
+    return "".join(f"{node.name} {port} {node.number} {QUIC_LENGTH} {QUIC_CONFIG}\n" for port in ports)
+
+
+def echo_arguments(_lab: LabPlan, node: NodePlan) -> str:
+    """What `lab.nodes.echo_server` is called with, on a host without our agent."""
+    return f"{node.name} {ECHO_PORT}\n"
+
+
 def _check(service: ServicePlan) -> dict[str, Any]:
-    """HTTP where the service has port 80, else a TCP connection to its first TCP port."""
+    """HTTP where the service has port 80, else a TCP connection to its first TCP port; QUIC is asked in its own way."""
     ports = [port for protocol, port in service.ports if protocol is Protocol.TCP]
     rhythm = {"interval": 0.5, "timeout": 0.4, "rise": 2, "fall": 2}
+    if service.quic:
+        return {"type": "udp", "port": service.ports[0][1], "send_hex": QUIC_PROBE, "expect": "ping", **rhythm}
     if HTTP_PORT in ports:
         return {"type": "http", "port": HTTP_PORT, "path": "/healthz", "status": 200, **rhythm}
     return {"type": "tcp", "port": ports[0] if ports else ECHO_PORT, **rhythm}
@@ -219,4 +245,5 @@ def _service(service: ServicePlan) -> Iterable[dict[str, Any]]:
         kind = protocol.name.lower()
         name = service.name if len(service.ports) == 1 else f"{service.name}-{kind}-{port}"
         vips = [str(vip) for vip in service.vips]
-        yield {"name": name, "vips": vips, "protocol": kind, "port": port, "pool": service.name}
+        entry = {"name": name, "vips": vips, "protocol": kind, "port": port, "pool": service.name}
+        yield entry | {"quic": True} if service.quic else entry

@@ -1,52 +1,96 @@
-"""All the traffic of one client node: a population of connections and a stream of requests under one timer."""
+"""All the traffic of one client node: every stream of its plan, with a ledger each, on one loop."""
 
-import asyncio
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
+from lab.traffic.bulk import Transfers
+from lab.traffic.datagrams import DatagramFlows
+from lab.traffic.facts import Facts, Report
+from lab.traffic.flow import Flow
 from lab.traffic.ledger import Ledger
 from lab.traffic.plan import Plan
-from lab.traffic.population import TICK, Population
+from lab.traffic.population import Population
+from lab.traffic.quic import QuicFlows
+from lab.traffic.reactor import Part, Reactor
 from lab.traffic.requester import Requester
+from lab.traffic.series import Done, Finished, Sample
+from lab.traffic.streams import Bulk, Connections, Datagrams, Quic, Requests, Stream
 
 
 class Client:
-    """The traffic of one plan. Times are those of the running event loop: CLOCK_MONOTONIC, in seconds."""
+    """The traffic of one plan. Times are CLOCK_MONOTONIC, in seconds."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._loop = asyncio.get_running_loop()
-        self.ledger = Ledger(self._loop.time())
+    def __init__(self, plan: Plan, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._finished = Finished()
+        now = reactor.now()
+        self.ledgers: Mapping[str, Ledger] = MappingProxyType(
+            {name: Ledger(now, name, self._finished) for name in plan.streams}
+        )
+        self._parts = [_part(stream, reactor, self.ledgers[name]) for name, stream in plan.streams.items()]
 
-    async def run(self, on_ready: Callable[[], None]) -> None:
-        """Generate traffic until cancelled, then close every socket and count nothing of that.
+    def run(self, on_ready: Callable[[], None], going_on: Callable[[], bool]) -> None:
+        """Generate traffic until `going_on` says no, which is asked each tick; `close` ends what is open then.
 
-        `on_ready` is called once, when the whole population is established and answered.
+        `on_ready` is called once, when every stream has all its flows established and answered.
         """
-        source, connections, requests = self._plan.source, self._plan.connections, self._plan.requests
-        async with asyncio.TaskGroup() as group:
-            population = Population(source, connections, self.ledger, group.create_task) if connections else None
-            requester = Requester(source, requests, self.ledger) if requests else None
-            try:
-                await self._tick_forever(population, requester, on_ready)
-            finally:
-                for part in (population, requester):
-                    if part:
-                        part.close()
+        told = False
 
-    async def _tick_forever(
-        self, population: Population | None, requester: Requester | None, on_ready: Callable[[], None]
-    ) -> None:
-        start, turn, told = self._loop.time(), 0, False
-        while True:
-            now = self._loop.time()
-            self.ledger.stalled(now - (start + turn * TICK))
-            while start + turn * TICK <= now:
-                if population:
-                    population.tick(turn, now)
-                turn += 1
-            if requester:
-                requester.tick(now)
-            if not told and (population is None or population.ready()):
+        def tick(turn: int, now: float) -> bool:
+            nonlocal told
+            for part in self._parts:
+                part.tick(turn, now)
+            if not told and turn % 10 == 0 and all(part.ready() for part in self._parts):
                 told = True
+                gc.freeze()  # what lives now lives long: looking through it for garbage would stall all flows
                 on_ready()
-            await asyncio.sleep(start + turn * TICK - self._loop.time())
+            return going_on()
+
+        self._reactor.run(tick, self._late)
+
+    def close(self) -> None:
+        """Close every socket and count nothing of that."""
+        for part in self._parts:
+            part.close()
+
+    def mark(self, label: str) -> dict[str, Facts]:
+        """End the interval of every stream, at one moment."""
+        now = self._reactor.now()
+        return {name: ledger.mark(label, now) for name, ledger in self.ledgers.items()}
+
+    def report(self) -> dict[str, Report]:
+        """Everything recorded so far, by stream."""
+        now = self._reactor.now()
+        return {name: ledger.report(now) for name, ledger in self.ledgers.items()}
+
+    def flows(self) -> dict[Flow, str]:
+        """Every long-lived flow open now and its backend."""
+        return {flow: backend for ledger in self.ledgers.values() for flow, backend in ledger.flows().items()}
+
+    def requests(self) -> list[Done]:
+        """The requests and transfers that ended since somebody asked last."""
+        return self._finished.take()
+
+    def series(self, since: int) -> list[Sample]:
+        """Answers and failures by second, from second `since` on."""
+        now = self._reactor.now()
+        return [sample for ledger in self.ledgers.values() for sample in ledger.series.samples(since, now)]
+
+    def _late(self, seconds: float) -> None:
+        for ledger in self.ledgers.values():
+            ledger.stalled(seconds)
+
+
+def _part(stream: Stream, reactor: Reactor, ledger: Ledger) -> Part:
+    match stream:
+        case Requests():
+            return Requester(reactor, stream, ledger)
+        case Connections():
+            return Population(reactor, stream, ledger)
+        case Bulk():
+            return Transfers(reactor, stream, ledger)
+        case Datagrams():
+            return DatagramFlows(reactor, stream, ledger)
+        case Quic():
+            return QuicFlows(reactor, stream, ledger)

@@ -1,64 +1,18 @@
 """What a ledger says about an interval: counts, gaps and the evidence for each failure. Values only, no I/O.
 
-Facts of several clients over one interval combine with `beside`, facts of consecutive intervals of one client with
-`then`; both are associative, so neither the number of processes nor the number of marks changes a total.
+Facts of several streams or clients over one interval combine with `beside`, facts of consecutive intervals of one
+stream with `then`; both are associative, so neither the number of processes nor that of marks changes a total.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from enum import StrEnum
 from functools import reduce
 from typing import Any, Self
 
-from lab.traffic.flow import Flow, flow_from_json
+from lab.traffic.evidence import Failure, Gap, failure_from_json, first_failures, first_gaps, gap_from_json
 
-SCHEMA_VERSION = 1
-EVIDENCE_LIMIT = 20
-
-
-class Reason(StrEnum):
-    """Why a connection broke, an opening failed or a request failed."""
-
-    RESET = "reset"  # RST received
-    EOF = "eof"  # the other side closed where an answer was due
-    TIMEOUT = "timeout"  # nothing within the stated limit
-    REFUSED = "refused"  # RST in answer to the SYN
-    UNREACHABLE = "unreachable"  # no route, or ICMP said so
-    OTHER_BACKEND = "other_backend"  # one connection, two backends: the one thing the edge promises never to do
-    WRONG_ANSWER = "wrong_answer"  # not the echo, or not the HTTP, that was asked for
-    BAD_STATUS = "bad_status"  # HTTP, but not 200
-    LOCAL = "local"  # this host's own fault: no port, no memory, no such source address
-
-
-class Kind(StrEnum):
-    """What failed: an established connection, the opening of one, or a request (opening included)."""
-
-    CONNECTION = "connection"
-    OPENING = "opening"
-    REQUEST = "request"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Failure:
-    """One failure. `time` is CLOCK_MONOTONIC in seconds; `flow` is None where no port was chosen yet."""
-
-    time: float
-    kind: Kind
-    reason: Reason
-    backend: str = ""
-    flow: Flow | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """A plain JSON object; `failure_from_json` reads it back."""
-        flow = self.flow.to_json() if self.flow else None
-        return {"time": self.time, "kind": self.kind, "reason": self.reason, "backend": self.backend, "flow": flow}
-
-
-def failure_from_json(value: Mapping[str, Any]) -> Failure:
-    """Read what `Failure.to_json` wrote; ValueError, KeyError or TypeError for anything else."""
-    flow = None if value["flow"] is None else flow_from_json(value["flow"])
-    return Failure(float(value["time"]), Kind(value["kind"]), Reason(value["reason"]), str(value["backend"]), flow)
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +20,15 @@ class Facts:
     """One interval. Times and gaps in seconds of CLOCK_MONOTONIC; the rest are counts.
 
     `established_before + opened - broken_connections == established` holds always, and so does
-    `pending_before + requests - replies - failed_requests == pending`.
-    `longest_gap`: the longest time from a ping to the answer that was due, over all connections. It runs on over a
+    `pending_before + requests - replies - failed_requests == pending`. These count flows of TCP and of UDP alike.
+    `longest_gap`: the longest time from a ping to the answer that was due, over all flows. It runs on over a
     reconnect (a client waits for its answer, not for a socket), is whole even where it began before the interval, and
     counts a ping still unanswered at its end. `slowest_request` is the same for requests. `stall` is how late this
     process itself was at its worst: a gap of that size is no evidence against the network.
-    `failures` holds the first `EVIDENCE_LIMIT` of them; the counts are complete.
+    `sent`, `received`: datagrams; `received` includes the `duplicated` ones, which came more than once.
+    `transfers` were complete; `transferred_bytes` is the content of all, those under way and the failed ones included.
+    `failures` holds the first `EVIDENCE_LIMIT` of them, `gaps` the first `GAP_LIMIT` that ended and lasted longer than
+    `GAP_ABOVE`; the counts are complete.
     """
 
     label: str
@@ -95,6 +52,13 @@ class Facts:
     flows_per_backend: Mapping[str, int] = field(default_factory=dict)
     requests_per_backend: Mapping[str, int] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
+    sent: int = 0
+    received: int = 0
+    duplicated: int = 0
+    transfers: int = 0
+    transferred_bytes: int = 0
+    transfers_failed: Mapping[str, int] = field(default_factory=dict)
+    gaps: tuple[Gap, ...] = ()
 
     @property
     def population(self) -> int:
@@ -111,8 +75,18 @@ class Facts:
         """Requests that failed, for whatever reason."""
         return sum(self.failed.values())
 
+    @property
+    def failed_transfers(self) -> int:
+        """Transfers that failed, for whatever reason."""
+        return sum(self.transfers_failed.values())
+
+    @property
+    def lost(self) -> int:
+        """Datagrams without an answer so far, those under way included; late answers make up for earlier ones."""
+        return max(0, self.sent - self.received + self.duplicated)
+
     def beside(self, other: Self) -> Self:
-        """The facts of both clients over one interval (this one's label)."""
+        """The facts of both streams or clients over one interval (this one's label)."""
         both = _common(self, other)
         both["since"] = min(self.since, other.since)
         both["until"] = max(self.until, other.until)
@@ -131,29 +105,32 @@ class Facts:
     def to_json(self) -> dict[str, Any]:
         """A plain JSON object with every field; `facts_from_json` reads it back."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        return plain | {"failures": [failure.to_json() for failure in self.failures]}
+        lists = {"failures": [each.to_json() for each in self.failures], "gaps": [each.to_json() for each in self.gaps]}
+        return plain | lists
+
+
+_COUNTS = (
+    *("opened", "pings", "answers", "requests", "replies"),
+    *("sent", "received", "duplicated", "transfers", "transferred_bytes"),
+)
 
 
 def _common(one: Facts, other: Facts) -> dict[str, Any]:
     """The fields that combine alike side by side and in sequence."""
     both: dict[str, Any] = {}
-    for name in ("opened", "pings", "answers", "requests", "replies"):
+    for name in _COUNTS:
         both[name] = getattr(one, name) + getattr(other, name)
     for name in ("longest_gap", "slowest_request", "stall"):
         both[name] = max(getattr(one, name), getattr(other, name))
-    for name in ("open_failed", "broken", "failed", "requests_per_backend"):
+    for name in ("open_failed", "broken", "failed", "requests_per_backend", "transfers_failed"):
         both[name] = _sum(getattr(one, name), getattr(other, name))
     both["failures"] = first_failures((*one.failures, *other.failures))
+    both["gaps"] = first_gaps((*one.gaps, *other.gaps))
     return both
 
 
 def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return dict(sorted((Counter(one) + Counter(other)).items()))
-
-
-def first_failures(failures: Sequence[Failure]) -> tuple[Failure, ...]:
-    """The earliest `EVIDENCE_LIMIT` of them, in order of time."""
-    return tuple(sorted(failures, key=lambda f: (f.time, f.kind, f.reason, str(f.flow)))[:EVIDENCE_LIMIT])
 
 
 def facts_from_json(value: Mapping[str, Any]) -> Facts:
@@ -163,14 +140,15 @@ def facts_from_json(value: Mapping[str, Any]) -> Facts:
         raise ValueError(f"facts: unexpected fields {sorted(set(value) - names)}, missing {sorted(names - set(value))}")
     try:
         failures = tuple(failure_from_json(failure) for failure in value["failures"])
+        gaps = tuple(gap_from_json(gap) for gap in value["gaps"])
     except (KeyError, TypeError) as error:
-        raise ValueError(f"facts: a failure is malformed ({error})") from error
-    return Facts(**(dict(value) | {"failures": failures}))
+        raise ValueError(f"facts: a failure or a gap is malformed ({error})") from error
+    return Facts(**(dict(value) | {"failures": failures, "gaps": gaps}))
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one process, or several together, recorded from start to end: the total and each marked interval."""
+    """What was recorded of a stream from start to end, by one client or several: the total and each marked interval."""
 
     total: Facts
     windows: tuple[Facts, ...]
@@ -194,6 +172,17 @@ def merge_facts(facts: Sequence[Facts]) -> Facts:
     if len(labels) != 1:
         raise ValueError(f"facts: cannot merge intervals labelled {sorted(labels)}, expected one label")
     return reduce(lambda one, other: one.beside(other), facts)
+
+
+def total(facts: Mapping[str, Facts]) -> Facts:
+    """The facts of all streams of an interval together, with its label; ValueError when there is none."""
+    return merge_facts([*facts.values()])
+
+
+def merge_streams(clients: Sequence[Mapping[str, Facts]]) -> dict[str, Facts]:
+    """The facts of several clients over one interval, by the stream's name; a client need not have every stream."""
+    names = dict.fromkeys(name for client in clients for name in client)
+    return {name: merge_facts([client[name] for client in clients if name in client]) for name in names}
 
 
 def merge_reports(reports: Sequence[Report]) -> Report:

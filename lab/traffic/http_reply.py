@@ -6,9 +6,10 @@ generator that guesses where a reply ends would call a cut one complete.
 
 from dataclasses import dataclass
 
-from lab.traffic.facts import Reason
+from lab.traffic.evidence import Reason
 
 MAX_HEAD = 16 * 1024
+_WITH_CONTENT = (200, 206)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,23 +21,42 @@ class Reply:
     body: bytes
 
 
-def read_reply(data: bytes) -> Reply | Reason | None:
-    """Judge the bytes received so far: a whole reply with status 200, the reason why it fails, or None for "more"."""
-    head, separator, body = data.partition(b"\r\n\r\n")
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of a reply. `length`: octets of its content; `octets`: of the head itself with its empty line."""
+
+    status: int
+    fields: dict[str, str]
+    length: int
+    octets: int
+
+
+def read_head(data: bytes) -> Head | Reason | None:
+    """The head at the beginning of the bytes received so far, the reason why it is none, or None for "more"."""
+    head, separator, _ = data.partition(b"\r\n\r\n")
     if not separator:
         return Reason.WRONG_ANSWER if len(data) > MAX_HEAD else None
     parsed = _read_head(head)
     if parsed is None:
         return Reason.WRONG_ANSWER
     status, fields = parsed
-    if status != 200:
-        return Reason.BAD_STATUS
     length = fields.get("content-length", "")
     if not (length.isascii() and length.isdigit()) or "transfer-encoding" in fields:
+        return Reason.WRONG_ANSWER if status in _WITH_CONTENT else Reason.BAD_STATUS
+    return Head(status, fields, int(length), len(head) + len(separator))
+
+
+def read_reply(data: bytes) -> Reply | Reason | None:
+    """Judge the bytes received so far: a whole reply with status 200, the reason why it fails, or None for "more"."""
+    head = read_head(data)
+    if not isinstance(head, Head):
+        return head
+    if head.status != 200:
+        return Reason.BAD_STATUS
+    body = data[head.octets :]
+    if len(body) > head.length:
         return Reason.WRONG_ANSWER
-    if len(body) > int(length):
-        return Reason.WRONG_ANSWER
-    return Reply(status, fields, body) if len(body) == int(length) else None
+    return Reply(head.status, head.fields, body) if len(body) == head.length else None
 
 
 def _read_head(head: bytes) -> tuple[int, dict[str, str]] | None:

@@ -1,16 +1,20 @@
-"""The record of every connection and request of one client. `now` is an argument; nothing here does I/O.
+"""The record of every flow, request and transfer of one stream. `now` is an argument; nothing here does I/O.
 
-A slot is one member of the population of long-lived connections: it is open or not, and it has an answer due or not.
-Where a connection breaks with an answer due, or breaks at all, the slot waits on until a later connection of its own
-is answered, so the longest gap is what a client felt and not what a socket saw.
+A slot is one member of the population of long-lived flows: it is open or not, and it has an answer due or not. Where a
+flow breaks with an answer due, or breaks at all, the slot waits on until a later flow of its own is answered, so the
+longest gap is what a client felt and not what a socket saw.
 """
 
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import reduce
 
-from lab.traffic.facts import EVIDENCE_LIMIT, Facts, Failure, Kind, Reason, Report, first_failures
+from lab.traffic.evidence import Failure, Kind, Reason
+from lab.traffic.facts import Facts, Report
 from lab.traffic.flow import Flow
+from lab.traffic.series import Done, Finished, Series
+from lab.traffic.tally import Tally
+
+_REMEMBERED = (1 << 64) - 1  # a datagram that comes again is known as such among the last 64
 
 
 class LedgerError(Exception):
@@ -19,10 +23,12 @@ class LedgerError(Exception):
 
 @dataclass(slots=True)
 class Slot:
-    """One long-lived connection of the population, over all its reopenings. Only the ledger writes here.
+    """One long-lived flow of the population, over all its reopenings. Only the ledger writes here.
 
     `flow` is None while it is closed. `asked`: when the ping without an answer was sent. `waiting`: since when its
-    client is without an answer. `number` is that of the last ping.
+    client is without an answer. `number` is that of the last ping or datagram. Of datagrams: `newest` is the highest
+    number answered, `seen` has a bit for each answer of the last 64, that of `newest` lowest, and `first` is the first
+    number of the present flow.
     """
 
     flow: Flow | None = None
@@ -30,6 +36,9 @@ class Slot:
     asked: float | None = None
     waiting: float | None = None
     number: int = 0
+    newest: int = 0
+    seen: int = 0
+    first: int = 1
 
 
 @dataclass(slots=True, eq=False)
@@ -40,35 +49,25 @@ class Request:
     flow: Flow | None = None
 
 
-@dataclass(slots=True)
-class _Tally:
-    """What is counted since the last mark."""
+@dataclass(slots=True, eq=False)
+class Transfer:
+    """One transfer under way. `moved`: when its content moved last, or when it started."""
 
-    label: str
-    since: float
-    established_before: int
-    pending_before: int
-    opened: int = 0
-    pings: int = 0
-    answers: int = 0
-    requests: int = 0
-    replies: int = 0
-    longest_gap: float = 0.0
-    slowest_request: float = 0.0
-    stall: float = 0.0
-    open_failed: Counter[str] = field(default_factory=Counter)
-    broken: Counter[str] = field(default_factory=Counter)
-    failed: Counter[str] = field(default_factory=Counter)
-    requests_per_backend: Counter[str] = field(default_factory=Counter)
-    failures: list[Failure] = field(default_factory=list)
+    moved: float
+    flow: Flow | None = None
+    backend: str = ""
 
 
 class Ledger:
-    """The one place where a client's traffic is written down. All times in seconds of one monotonic clock."""
+    """The one place where a stream's traffic is written down. All times in seconds of one monotonic clock."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, stream: str = "", finished: Finished | None = None) -> None:
+        self.series = Series(stream)
+        self._stream = stream
+        self._finished = Finished() if finished is None else finished
         self._slots: list[Slot] = []
         self._pending: dict[Request, None] = {}
+        self._transfers: dict[Transfer, None] = {}
         self._windows: list[Facts] = []
         self._tally = self._new_tally(now)
 
@@ -79,18 +78,25 @@ class Ledger:
         return slot
 
     def opened(self, slot: Slot, flow: Flow) -> None:
-        """The connection of a slot is established."""
+        """The flow of a slot is established."""
         if slot.flow is not None:
-            raise LedgerError(f"{slot.flow} is open; a slot holds one connection")
+            raise LedgerError(f"{slot.flow} is open; a slot holds one flow")
         slot.flow, slot.backend, slot.asked = flow, "", None
         self._tally.opened += 1
 
-    def open_failed(self, slot: Slot, reason: Reason, now: float) -> None:
-        """An attempt to open the connection of a slot ended without one."""
+    def open_failed(self, slot: Slot, reason: Reason, now: float, flow: Flow | None = None) -> None:
+        """An attempt to open the flow of a slot ended without one."""
         if slot.flow is not None:
             raise LedgerError(f"{slot.flow} is open; its opening cannot fail")
+        slot.first = slot.number + 1
         self._tally.open_failed[reason] += 1
-        self._evidence(Failure(now, Kind.OPENING, reason))
+        self._tally.evidence(Failure(now, Kind.OPENING, reason, "", flow))
+
+    def moved(self, slot: Slot, flow: Flow) -> None:
+        """An open slot goes on as another five_tuple: its client changed the port."""
+        if slot.flow is None:
+            raise LedgerError("only an open flow can go on from another port")
+        slot.flow = flow
 
     def asked(self, slot: Slot, now: float) -> str:
         """The next ping of an open slot that has no answer due; returns the line to send, without its newline."""
@@ -118,23 +124,60 @@ class Ledger:
         self._end_gap(slot, now)
         slot.asked = slot.waiting = None
         self._tally.answers += 1
+        self.series.answered(now, backend)
+        return None
+
+    def sent(self, slot: Slot, now: float) -> int:
+        """A datagram of a slot, open or not, whether or not answers are due; returns its number."""
+        slot.number += 1
+        if slot.waiting is None:
+            slot.waiting = now
+        self._tally.sent += 1
+        return slot.number
+
+    def received(self, slot: Slot, backend: str, number: int, now: float, roaming: bool = False) -> Reason | None:
+        """The answer to datagram `number` by an open slot. The same of `broke` holds as for `answered`.
+
+        The gap ends; where later datagrams are still without an answer another one begins.
+        """
+        if slot.flow is None or not backend or not slot.first <= number <= slot.number:
+            return Reason.WRONG_ANSWER
+        if slot.backend and backend != slot.backend and not roaming:
+            return Reason.OTHER_BACKEND
+        slot.backend = backend
+        tally = self._tally
+        tally.received += 1
+        ahead = number - slot.newest
+        if ahead > 0:
+            slot.seen = (slot.seen << ahead | 1) & _REMEMBERED if ahead < 64 else 1
+            slot.newest = number
+            self._end_gap(slot, now)
+            slot.waiting = None if number == slot.number else now
+        elif slot.seen >> -ahead & 1:
+            tally.duplicated += 1
+            return None
+        else:
+            slot.seen |= 1 << -ahead & _REMEMBERED
+        self.series.answered(now, backend)
         return None
 
     def broke(self, slot: Slot, reason: Reason, now: float) -> None:
-        """The connection of an open slot is gone, once; the slot is closed and waits on."""
+        """The flow of an open slot is gone, once; the slot is closed and waits on."""
         if slot.flow is None:
-            raise LedgerError("a connection breaks once; this slot is closed")
+            raise LedgerError("a flow breaks once; this slot is closed")
         self._tally.broken[reason] += 1
-        self._evidence(Failure(now, Kind.CONNECTION, reason, slot.backend, slot.flow))
+        self._tally.evidence(Failure(now, Kind.CONNECTION, reason, slot.backend, slot.flow))
+        self.series.failed(now, slot.backend)
         if slot.waiting is None:
             slot.waiting = now
         self._end_gap(slot, now)
         slot.flow = slot.asked = None
         slot.backend = ""
+        slot.first = slot.number + 1
 
-    def requested(self, now: float) -> Request:
+    def requested(self, now: float, flow: Flow | None = None) -> Request:
         """A request starts, with the opening of its connection."""
-        request = Request(now)
+        request = Request(now, flow)
         self._pending[request] = None
         self._tally.requests += 1
         return request
@@ -144,12 +187,43 @@ class Ledger:
         self._end_request(request, now)
         self._tally.replies += 1
         self._tally.requests_per_backend[backend] += 1
+        self.series.answered(now, backend)
+        self._finished.add(Done(now, self._stream, request.flow, backend, None))
 
     def failed(self, request: Request, reason: Reason, now: float) -> None:
         """A request ended without its answer."""
         self._end_request(request, now)
         self._tally.failed[reason] += 1
-        self._evidence(Failure(now, Kind.REQUEST, reason, "", request.flow))
+        self._tally.evidence(Failure(now, Kind.REQUEST, reason, "", request.flow))
+        self.series.failed(now, "")
+        self._finished.add(Done(now, self._stream, request.flow, "", reason))
+
+    def transferring(self, now: float) -> Transfer:
+        """A transfer starts, with the opening of its connection."""
+        transfer = Transfer(now)
+        self._transfers[transfer] = None
+        return transfer
+
+    def progressed(self, transfer: Transfer, octets: int, now: float) -> None:
+        """So many more octets of a transfer's content moved."""
+        self._tally.gap(now, transfer.moved, transfer.flow, transfer.backend)
+        transfer.moved = now
+        self._tally.transferred_bytes += octets
+
+    def transferred(self, transfer: Transfer, now: float) -> None:
+        """A transfer is complete."""
+        self._end_transfer(transfer, now)
+        self._tally.transfers += 1
+        self.series.answered(now, transfer.backend)
+        self._finished.add(Done(now, self._stream, transfer.flow, transfer.backend, None))
+
+    def transfer_failed(self, transfer: Transfer, reason: Reason, now: float) -> None:
+        """A transfer ended and is not complete."""
+        self._end_transfer(transfer, now)
+        self._tally.transfers_failed[reason] += 1
+        self._tally.evidence(Failure(now, Kind.TRANSFER, reason, transfer.backend, transfer.flow))
+        self.series.failed(now, transfer.backend)
+        self._finished.add(Done(now, self._stream, transfer.flow, transfer.backend, reason))
 
     def stalled(self, late: float) -> None:
         """The recorder itself was `late` seconds behind its schedule."""
@@ -169,15 +243,15 @@ class Ledger:
         return Report(replace(total, label="total"), tuple(self._windows))
 
     def flows(self) -> dict[Flow, str]:
-        """Every connection open now, and the backend that answers it ("" before its first answer)."""
+        """Every long-lived flow open now, and the backend that answers it ("" before its first answer)."""
         return {slot.flow: slot.backend for slot in self._slots if slot.flow is not None}
 
-    def _new_tally(self, now: float) -> _Tally:
-        return _Tally("", now, sum(slot.flow is not None for slot in self._slots), len(self._pending))
+    def _new_tally(self, now: float) -> Tally:
+        return Tally(now, sum(slot.flow is not None for slot in self._slots), len(self._pending))
 
     def _end_gap(self, slot: Slot, now: float) -> None:
         if slot.waiting is not None:
-            self._tally.longest_gap = max(self._tally.longest_gap, now - slot.waiting)
+            self._tally.gap(now, slot.waiting, slot.flow, slot.backend)
 
     def _end_request(self, request: Request, now: float) -> None:
         if request not in self._pending:
@@ -185,35 +259,14 @@ class Ledger:
         del self._pending[request]
         self._tally.slowest_request = max(self._tally.slowest_request, now - request.started)
 
-    def _evidence(self, failure: Failure) -> None:
-        if len(self._tally.failures) < EVIDENCE_LIMIT:
-            self._tally.failures.append(failure)
+    def _end_transfer(self, transfer: Transfer, now: float) -> None:
+        if transfer not in self._transfers:
+            raise LedgerError("a transfer ends once; this one has ended")
+        del self._transfers[transfer]
+        self._tally.gap(now, transfer.moved, transfer.flow, transfer.backend)
 
     def _facts(self, label: str, now: float) -> Facts:
-        tally = self._tally
-        open_slots = [slot for slot in self._slots if slot.flow is not None]
-        gaps = (now - slot.waiting for slot in self._slots if slot.waiting is not None)
-        ages = (now - request.started for request in self._pending)
-        return Facts(
-            label=label,
-            since=tally.since,
-            until=now,
-            established_before=tally.established_before,
-            opened=tally.opened,
-            open_failed=dict(tally.open_failed),
-            broken=dict(tally.broken),
-            established=len(open_slots),
-            pings=tally.pings,
-            answers=tally.answers,
-            longest_gap=max([tally.longest_gap, *gaps]),
-            pending_before=tally.pending_before,
-            requests=tally.requests,
-            replies=tally.replies,
-            failed=dict(tally.failed),
-            pending=len(self._pending),
-            slowest_request=max([tally.slowest_request, *ages]),
-            stall=tally.stall,
-            flows_per_backend=dict(Counter(slot.backend for slot in open_slots)),
-            requests_per_backend=dict(tally.requests_per_backend),
-            failures=first_failures(tally.failures),
-        )
+        waiting = [slot.waiting for slot in self._slots if slot.waiting is not None]
+        waiting += [transfer.moved for transfer in self._transfers]
+        backends = [slot.backend for slot in self._slots if slot.flow is not None]
+        return self._tally.facts(label, now, backends, waiting, [now - request.started for request in self._pending])

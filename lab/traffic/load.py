@@ -6,15 +6,16 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import IO, Any, Self
 
 from lab.runtime import LabError, Runtime
-from lab.traffic.facts import Facts, Report, facts_from_json, merge_facts, merge_reports, report_from_json
+from lab.traffic.facts import Facts, Report, facts_from_json, merge_reports, merge_streams, report_from_json
 from lab.traffic.flow import Flow, flow_from_json
 from lab.traffic.plan import Plan
+from lab.traffic.series import Done, Sample, done_from_json, merge_samples, sample_from_json
 
 ANSWER_WITHIN = 10.0  # seconds
 
@@ -44,13 +45,13 @@ class Load:
         return cls(node, runtime.spawn(node, [python, "-m", "lab.traffic.process"]), plan)
 
     def wait_ready(self, timeout: float) -> None:
-        """Return when every connection is established and answered; LabError after `timeout` seconds."""
+        """Return when every flow held open is established and answered; LabError after `timeout` seconds."""
         if not self._ready:
             self._ask(None, "ready", timeout)
             self._ready = True
 
-    def mark(self, label: str) -> Facts:
-        """End the interval since the previous mark, give it a name and return its facts."""
+    def mark(self, label: str) -> dict[str, Facts]:
+        """End the interval since the previous mark, give it a name and return its facts, by stream."""
         self.begin_mark(label)
         return self.end_mark()
 
@@ -58,19 +59,31 @@ class Load:
         """The first half of `mark`, to mark several clients at once; `end_mark` must follow."""
         self._send({"mark": label})
 
-    def end_mark(self) -> Facts:
+    def end_mark(self) -> dict[str, Facts]:
         """The second half of `mark`."""
-        return facts_from_json(self._ask(None, "facts", ANSWER_WITHIN))
+        facts = self._ask(None, "facts", ANSWER_WITHIN)
+        return {name: facts_from_json(each) for name, each in facts.items()}
 
     def flows(self) -> dict[Flow, str]:
-        """Every open connection and the backend that answers it ("" before the first answer)."""
+        """Every open flow, of TCP and of UDP, and the backend that answers it ("" before the first answer)."""
         return {flow_from_json(row[:5]): str(row[5]) for row in self._ask({"flows": True}, "flows", ANSWER_WITHIN)}
 
-    def stop(self) -> Report:
-        """End the traffic and return all that was recorded."""
-        report = report_from_json(self._ask({"stop": True}, "report", ANSWER_WITHIN))
+    def requests(self) -> list[Done]:
+        """The requests and transfers that ended since the last call, in order of time; the latest 100,000 of them."""
+        return [done_from_json(row) for row in self._ask({"requests": True}, "requests", ANSWER_WITHIN)]
+
+    def series(self, since: int = 0) -> list[Sample]:
+        """Answers and failures by second, stream and backend, from second `since` of CLOCK_MONOTONIC on.
+
+        The second that is not over yet is told as far as it went.
+        """
+        return [sample_from_json(row) for row in self._ask({"series": since}, "series", ANSWER_WITHIN)]
+
+    def stop(self) -> dict[str, Report]:
+        """End the traffic and return all that was recorded, by stream."""
+        reports = self._ask({"stop": True}, "reports", ANSWER_WITHIN)
         self.close()
-        return report
+        return {name: report_from_json(each) for name, each in reports.items()}
 
     def close(self) -> None:
         """End the process, if it has not ended, and release its pipes; idempotent."""
@@ -148,13 +161,27 @@ def _stream(stream: IO[str] | None) -> IO[str]:
     return stream
 
 
-def mark_all(loads: Sequence[Load], label: str) -> Facts:
-    """Mark several clients at the same time; their facts together."""
+def mark_all(loads: Sequence[Load], label: str) -> dict[str, Facts]:
+    """Mark several clients at the same time; the facts of each stream, summed over the clients that have it."""
     for load in loads:
         load.begin_mark(label)
-    return merge_facts([load.end_mark() for load in loads])
+    return merge_streams([load.end_mark() for load in loads])
 
 
-def stop_all(loads: Sequence[Load]) -> Report:
-    """Stop several clients; their reports together."""
-    return merge_reports([load.stop() for load in loads])
+def stop_all(loads: Sequence[Load]) -> dict[str, Report]:
+    """Stop several clients; the report of each stream, over the clients that have it."""
+    reports: dict[str, list[Report]] = {}
+    for load in loads:
+        for name, report in load.stop().items():
+            reports.setdefault(name, []).append(report)
+    return {name: merge_reports(each) for name, each in reports.items()}
+
+
+def series_of(loads: Sequence[Load], since: int = 0) -> list[Sample]:
+    """`Load.series` summed over several clients."""
+    return merge_samples(load.series(since) for load in loads)
+
+
+def total_report(reports: Mapping[str, Report]) -> Report:
+    """The report of all streams together; they were marked alike."""
+    return merge_reports([*reports.values()])

@@ -190,7 +190,7 @@ SERVICE_SHAPE = (
     [
         (
             relabelled("a-b1", role="cache"),
-            "node a-b1: label fairhop.role is 'cache': expected one of router, client, edge, backend",
+            "node a-b1: label fairhop.role is 'cache': expected one of router, client, edge, backend, proxy, store",
         ),
         (relabelled("a-b1", site=None), "node a-b1: a backend needs the label fairhop.site"),
         (

@@ -9,9 +9,10 @@ from lab.traffic import connect
 
 
 def port_of(source: str) -> int:
-    with connect.tcp_socket(source) as sock:
-        connect.bind_source(sock, source)
-        return int(sock.getsockname()[1])
+    with socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET) as sock:
+        port = connect.bind_source(sock, source)
+        assert port == sock.getsockname()[1]
+        return port
 
 
 @pytest.mark.parametrize("source", ["127.0.0.1", "::1"])

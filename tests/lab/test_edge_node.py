@@ -10,10 +10,11 @@ import pytest
 from edge.maglev import Member, build
 from lab.addressing import NodePlan, Role
 from lab.job.convergence import expected
-from lab.job.demo import Demo
 from lab.observe.taps import edge_taps
 from lab.observe.wire import WireTap
 from lab.runtime import LabError
+from lab.scenario.stage import refuse_to_lie
+from lab.traffic.facts import total
 from lab.traffic.flow import Flow
 from lab.traffic.load import Load, mark_all
 from lab.traffic.plan import Connections, Plan, Requests
@@ -32,17 +33,25 @@ def lab() -> Iterator[RunningLab]:
 @pytest.fixture
 def traffic(lab: RunningLab) -> Iterator[list[Load]]:
     """Steady traffic from both clients, established; a test asks for the facts."""
-    requests = Requests("http://203.0.113.10/", 50.0)
-    connections = Connections("203.0.113.11:7000", 200, interval=0.25)
-    yield from loads_from(lab, lambda client: Plan(str(client.client_address), requests, connections))
+
+    def plan(client: NodePlan) -> Plan:
+        source = str(client.client_address)
+        requests = Requests(source, "http://203.0.113.10/", 50.0)
+        return Plan({"web": requests, "held": Connections(source, "203.0.113.11:7000", 200, interval=0.25)})
+
+    yield from loads_from(lab, plan)
 
 
 @pytest.fixture
 def traffic6(lab: RunningLab) -> Iterator[list[Load]]:
     """The same over IPv6, and less of it."""
-    requests = Requests("http://[2001:db8:1::10]/", 10.0)
-    connections = Connections("[2001:db8:1::11]:7000", 40, interval=0.25)
-    yield from loads_from(lab, lambda client: Plan(str(client.client_address6), requests, connections))
+
+    def plan(client: NodePlan) -> Plan:
+        source = str(client.client_address6)
+        requests = Requests(source, "http://[2001:db8:1::10]/", 10.0)
+        return Plan({"web": requests, "held": Connections(source, "[2001:db8:1::11]:7000", 40, interval=0.25)})
+
+    yield from loads_from(lab, plan)
 
 
 def loads_from(lab: RunningLab, plan: Callable[[NodePlan], Plan]) -> Iterator[list[Load]]:
@@ -60,7 +69,7 @@ def loads_from(lab: RunningLab, plan: Callable[[NodePlan], Plan]) -> Iterator[li
 
 
 def assert_nothing_broke(loads: list[Load]) -> None:
-    facts = mark_all(loads, "after")
+    facts = total(mark_all(loads, "after"))
     assert (facts.broken, facts.failed, facts.open_failed) == ({}, {}, {}), facts.failures
     assert facts.answers > 0
     assert facts.replies > 0
@@ -288,15 +297,14 @@ def test_a_handshake_through_the_edge_offers_segments_that_fit_the_tunnel(
     assert advmss - 32 <= int(lab.shell("client-a", f'python3 -c "{ask}"')) <= advmss
 
 
-def test_the_main_job_refuses_a_lab_on_which_it_would_lie(lab: RunningLab) -> None:
-    job = Demo(lab.runtime, lab.topology, lab.plan, lambda _: None)
-    job.refuse_to_lie()
+def test_a_lab_on_which_a_measurement_would_lie_is_refused(lab: RunningLab) -> None:
+    refuse_to_lie(lab.runtime, lab.topology)
     lab.shell("a-e2", "ethtool -K eth1 gro on")
     try:
         with pytest.raises(
             LabError, match=r"would lie:\na-e2:eth1: offloads gro are on; mend with: ethtool -K eth1 gro off"
         ):
-            job.refuse_to_lie()
+            refuse_to_lie(lab.runtime, lab.topology)
     finally:
         lab.shell("a-e2", "ethtool -K eth1 gro off")
-    job.refuse_to_lie()
+    refuse_to_lie(lab.runtime, lab.topology)

@@ -8,11 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lab.traffic.evidence import EVIDENCE_LIMIT, Kind, Reason
 from lab.traffic.facts import (
-    EVIDENCE_LIMIT,
     Facts,
-    Kind,
-    Reason,
     Report,
     facts_from_json,
     merge_facts,
@@ -124,7 +122,7 @@ def test_requests_are_counted_once_and_the_slowest_includes_those_under_way() ->
 
 def test_events_that_cannot_follow_are_refused() -> None:
     ledger, one = open_ledger()
-    with pytest.raises(LedgerError, match="a slot holds one connection"):
+    with pytest.raises(LedgerError, match="a slot holds one flow"):
         ledger.opened(one.slot, FLOW)
     with pytest.raises(LedgerError, match="its opening cannot fail"):
         ledger.open_failed(one.slot, Reason.REFUSED, 100.0)
@@ -322,8 +320,8 @@ def test_facts_that_are_none_are_refused(damage: dict[str, object]) -> None:
 
 
 def test_a_report_of_another_version_is_refused() -> None:
-    with pytest.raises(ValueError, match="schema_version is 2, expected 1"):
-        report_from_json({"schema_version": 2})
+    with pytest.raises(ValueError, match="schema_version is 1, expected 2"):
+        report_from_json({"schema_version": 1})
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The traffic process against a server of the test's own: every way to fail is counted as what it is, and once."""
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -14,10 +13,12 @@ import pytest
 from lab.observe.inside import inside
 from lab.runtime import LabError
 from lab.traffic.client import Client
-from lab.traffic.facts import Facts, Kind, Reason
+from lab.traffic.evidence import Kind, Reason
+from lab.traffic.facts import Facts, total
 from lab.traffic.http_reply import Reply, read_reply
 from lab.traffic.load import Load, mark_all, stop_all
-from lab.traffic.plan import Connections, Plan, Requests, plan_from_json
+from lab.traffic.plan import Connections, Plan, Requests, Stream, plan_from_json
+from lab.traffic.reactor import Reactor
 from tests.lab.fickle import NAME, Fickle
 from tests.lab.privatenet import ip, namespace, needs_root, spawn
 
@@ -46,21 +47,30 @@ def start(netns: Path, plan: Plan) -> Load:
     return Load("client", spawn(netns, [sys.executable, "-m", "lab.traffic.process"]), plan)
 
 
-def connections(target: str = TARGET) -> Connections:
-    return Connections(target, COUNT, INTERVAL, TIMEOUT, retry=0.05)
+def connections(target: str = TARGET, source: str = SOURCE) -> Connections:
+    return Connections(source, target, COUNT, INTERVAL, TIMEOUT, retry=0.05)
 
 
-def requests(address: str = SERVER) -> Requests:
-    return Requests(f"http://{address}/", rate=50.0, timeout=TIMEOUT)
+def requests(address: str = SERVER, source: str = SOURCE) -> Requests:
+    return Requests(source, f"http://{address}/", rate=50.0, timeout=TIMEOUT)
+
+
+def plan_of(*streams: Stream) -> Plan:
+    return Plan({stream.kind: stream for stream in streams})
+
+
+def mark(load: Load, label: str) -> Facts:
+    """The facts of all its streams together."""
+    return total(load.mark(label))
 
 
 def until(load: Load, happened: Callable[[Facts], bool]) -> Facts:
     """Mark again and again until the facts since the first mark tell what the test waits for."""
-    facts, end = load.mark("x"), time.monotonic() + 5
+    facts, end = mark(load, "x"), time.monotonic() + 5
     while not happened(facts):
         assert time.monotonic() < end, facts
         time.sleep(0.02)
-        facts = facts.then(load.mark("x"))
+        facts = facts.then(mark(load, "x"))
     return facts
 
 
@@ -69,13 +79,13 @@ pytestmark = [pytest.mark.filterwarnings("error")]
 
 @needs_root
 def test_steady_traffic_is_answered_and_nothing_fails(netns: Path, server: Fickle) -> None:
-    with start(netns, Plan(SOURCE, requests(), connections())) as load:
+    with start(netns, plan_of(requests(), connections())) as load:
         load.wait_ready(5)
         load.mark("start")
         time.sleep(0.6)
         flows = load.flows()
-        facts = load.mark("steady")
-        report = load.stop()
+        facts = mark(load, "steady")
+        report = load.stop()["connections"]
     assert (facts.broken, facts.failed, facts.open_failed, facts.opened) == ({}, {}, {}, 0)
     assert (facts.established, facts.flows_per_backend) == (COUNT, {NAME: COUNT})
     lasted = facts.until - facts.since
@@ -105,14 +115,14 @@ def test_steady_traffic_is_answered_and_nothing_fails(netns: Path, server: Fickl
     ],
 )
 def test_each_way_to_break_a_connection_is_counted_once(netns: Path, server: Fickle, how: str, reason: Reason) -> None:
-    with start(netns, Plan(SOURCE, connections=connections())) as load:
+    with start(netns, plan_of(connections())) as load:
         load.wait_ready(5)
         before = time.monotonic()
         load.mark("start")
         server.spoil(how, 3)
         facts = until(load, lambda f: f.broken_connections >= 3 and f.opened >= 3 and len(f.flows_per_backend) == 1)
         time.sleep(2 * INTERVAL)
-        facts = facts.then(load.mark("after"))
+        facts = facts.then(mark(load, "after"))
     assert facts.broken == {reason: 3}
     assert (facts.opened, facts.established, facts.flows_per_backend) == (3, COUNT, {NAME: COUNT})
     assert [(f.kind, f.reason, f.backend) for f in facts.failures] == [(Kind.CONNECTION, reason, NAME)] * 3
@@ -123,7 +133,7 @@ def test_each_way_to_break_a_connection_is_counted_once(netns: Path, server: Fic
 
 @needs_root
 def test_an_answer_in_pieces_breaks_nothing(netns: Path, server: Fickle) -> None:
-    with start(netns, Plan(SOURCE, connections=connections())) as load:
+    with start(netns, plan_of(connections())) as load:
         load.wait_ready(5)
         load.mark("start")
         server.spoil("split", 5)
@@ -134,13 +144,13 @@ def test_an_answer_in_pieces_breaks_nothing(netns: Path, server: Fickle) -> None
 
 @needs_root
 def test_traffic_over_ipv6_is_recorded_alike(netns: Path) -> None:
-    plan = Plan(SOURCE6, requests(f"[{SERVER6}]"), connections(f"[{SERVER6}]:7000"))
+    plan = plan_of(requests(f"[{SERVER6}]", SOURCE6), connections(f"[{SERVER6}]:7000", SOURCE6))
     with Fickle(netns, SERVER6) as fickle, start(netns, plan) as load:
         load.wait_ready(5)
         load.mark("start")
         time.sleep(0.3)
         flows = load.flows()
-        facts = load.mark("steady")
+        facts = mark(load, "steady")
         fickle.spoil("reset", 3)
         broken = until(load, lambda f: f.broken_connections >= 3)
     assert (facts.broken, facts.failed, facts.established) == ({}, {}, COUNT)
@@ -164,7 +174,7 @@ def test_traffic_over_ipv6_is_recorded_alike(netns: Path) -> None:
     ],
 )
 def test_each_way_to_fail_a_request_is_counted_once(netns: Path, server: Fickle, how: str, reason: Reason) -> None:
-    with start(netns, Plan(SOURCE, requests())) as load:
+    with start(netns, plan_of(requests())) as load:
         load.mark("start")
         server.spoil(how, 3, http=True)
         facts = until(load, lambda f: f.failed_requests >= 3 and f.replies >= 5)
@@ -175,12 +185,12 @@ def test_each_way_to_fail_a_request_is_counted_once(netns: Path, server: Fickle,
 
 @needs_root
 def test_a_server_that_goes_away_is_refusal_and_its_gap_runs_on(netns: Path, server: Fickle) -> None:
-    with start(netns, Plan(SOURCE, requests(), connections())) as load:
+    with start(netns, plan_of(requests(), connections())) as load:
         load.wait_ready(5)
         load.mark("start")
         server.refuse()
         time.sleep(0.5)
-        facts = load.mark("gone")
+        facts = mark(load, "gone")
     assert facts.broken_connections == COUNT
     assert (facts.established, facts.flows_per_backend) == (0, {})
     assert set(facts.open_failed) == {"refused"}
@@ -191,10 +201,10 @@ def test_a_server_that_goes_away_is_refusal_and_its_gap_runs_on(netns: Path, ser
 
 @needs_root
 def test_no_route_is_unreachable_and_no_source_address_is_our_own_fault(netns: Path) -> None:
-    with start(netns, Plan(SOURCE, requests(NOWHERE), connections(f"{NOWHERE}:7000"))) as load:
+    with start(netns, plan_of(requests(NOWHERE), connections(f"{NOWHERE}:7000"))) as load:
         facts = until(load, lambda f: f.failed_requests > 0 and len(f.open_failed) > 0)
         assert (set(facts.failed), set(facts.open_failed)) == ({"unreachable"}, {"unreachable"})
-    with start(netns, Plan("198.51.100.77", requests(), connections())) as load:
+    with start(netns, plan_of(requests(source="198.51.100.77"), connections(source="198.51.100.77"))) as load:
         facts = until(load, lambda f: f.failed_requests > 0 and len(f.open_failed) > 0)
         assert (set(facts.failed), set(facts.open_failed)) == ({"local"}, {"local"})
 
@@ -206,7 +216,7 @@ def test_a_packet_that_nobody_answers_is_a_timeout(netns: Path) -> None:
         ip(netns, words)
     ip(netns, f"route replace {NOWHERE}/32 dev fh0")
     try:
-        with start(netns, Plan(SOURCE, requests(NOWHERE), connections(f"{NOWHERE}:7000"))) as load:
+        with start(netns, plan_of(requests(NOWHERE), connections(f"{NOWHERE}:7000"))) as load:
             facts = until(load, lambda f: f.failed_requests > 0 and len(f.open_failed) > 0)
     finally:
         ip(netns, "link del fh0")
@@ -218,12 +228,12 @@ def test_a_packet_that_nobody_answers_is_a_timeout(netns: Path) -> None:
 @needs_root
 def test_several_clients_are_marked_and_stopped_together(netns: Path, server: Fickle) -> None:
     sources = (SOURCE, "198.51.100.10")
-    loads = [start(netns, Plan(source, connections=connections())) for source in sources]
+    loads = [start(netns, plan_of(connections(source=source))) for source in sources]
     with closing(loads[0]), closing(loads[1]):
         for load in loads:
             load.wait_ready(5)
-        facts = mark_all(loads, "both")
-        report = stop_all(loads)
+        facts = total(mark_all(loads, "both"))
+        report = stop_all(loads)["connections"]
     assert facts.flows_per_backend == {NAME: 2 * COUNT}
     assert report.total.opened == 2 * COUNT
     assert [window.label for window in report.windows] == ["both"]
@@ -231,15 +241,15 @@ def test_several_clients_are_marked_and_stopped_together(netns: Path, server: Fi
 
 @needs_root
 def test_commands_as_lines_of_json_and_the_plan_as_an_argument(netns: Path, server: Fickle) -> None:
-    plan = json.dumps({"source": SOURCE, "requests": {"url": f"http://{SERVER}/", "rate": 50}})
+    plan = json.dumps(plan_of(requests()).to_json())
     argv = ["nsenter", f"--net={netns}", sys.executable, "-m", "lab.traffic.process", plan]
     talk = '{"mark": "one"}\n{"mark": 1}\nnonsense\n{"flows": true, "x": 1}\n{"stop": true}\n'
     done = subprocess.run(argv, input=talk, capture_output=True, text=True, timeout=20, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     answers.remove({"ready": 0})
-    assert [next(iter(answer)) for answer in answers] == ["facts", "error", "error", "error", "report"]
-    assert answers[0]["facts"]["label"] == "one"
+    assert [next(iter(answer)) for answer in answers] == ["facts", "error", "error", "error", "reports"]
+    assert answers[0]["facts"]["requests"]["label"] == "one"
 
 
 @needs_root
@@ -248,76 +258,104 @@ def test_the_process_ends_with_its_report_when_its_parent_is_gone(netns: Path, s
     process = spawn(netns, [sys.executable, "-m", "lab.traffic.process", "--progress"])
     with process:
         assert process.stdin and process.stdout
-        process.stdin.write(json.dumps(Plan(SOURCE, connections=connections()).to_json()) + "\n")
+        process.stdin.write(json.dumps(plan_of(connections()).to_json()) + "\n")
         process.stdin.flush()
         assert json.loads(process.stdout.readline()) == {"ready": COUNT}
         if way == "SIGTERM":
             process.terminate()
         else:
             process.stdin.close()
-        assert "report" in json.loads(process.stdout.readline())
+        assert "reports" in json.loads(process.stdout.readline())
         assert process.wait(5) == 0
 
 
 @needs_root
 def test_what_is_closed_at_the_end_is_not_counted_as_broken(netns: Path, server: Fickle) -> None:
-    async def go() -> Facts:
-        client, ready = Client(Plan(SOURCE, requests(), connections())), asyncio.Event()
-        running = asyncio.create_task(client.run(ready.set))
-        await asyncio.wait_for(ready.wait(), 5)
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await running
-        await asyncio.sleep(0.05)
-        return client.ledger.report(asyncio.get_running_loop().time()).total
+    def go() -> Facts:
+        reactor = Reactor()
+        client, told = Client(plan_of(requests(), connections()), reactor), []
+        end = time.monotonic() + 5
+        client.run(lambda: told.append(1), lambda: not told and time.monotonic() < end)
+        assert told
+        client.close()
+        time.sleep(0.05)
+        reactor.close()
+        return total({name: report.total for name, report in client.report().items()})
 
-    facts = inside(netns, lambda: asyncio.run(go()))
+    facts = inside(netns, go)
     assert (facts.established, facts.broken, facts.failed, facts.open_failed) == (COUNT, {}, {}, {})
 
 
 @needs_root
 def test_a_load_says_what_its_process_said(netns: Path) -> None:
-    with start(netns, Plan(SOURCE)) as load:
+    with start(netns, Plan()) as load:
         load._process.kill()
         with pytest.raises(LabError, match=r"client: its traffic ended with code -9"):
-            load.mark("x")
+            mark(load, "x")
     process = spawn(netns, [sys.executable, "-c", "import sys; sys.stdin.readline(); sys.exit('no such thing')"])
-    with Load("client", process, Plan(SOURCE)) as load, pytest.raises(LabError, match="code 1: no such thing"):
+    with Load("client", process, Plan()) as load, pytest.raises(LabError, match="code 1: no such thing"):
         load.wait_ready(5)
 
 
+WEB = {"kind": "requests", "source": SOURCE, "url": "http://203.0.113.10/", "rate": 1}
+HELD = {"kind": "connections", "source": SOURCE, "target": TARGET, "count": 1}
+BULK = {"kind": "bulk", "source": SOURCE, "url": "http://203.0.113.10/upload"}
+PING = {"kind": "datagrams", "source": SOURCE, "target": TARGET, "count": 1}
+QUIC = PING | {"kind": "quic"}
+
+
 @pytest.mark.parametrize(
-    ("plan", "complaint"),
+    ("stream", "complaint"),
     [
-        ([], "the text 'source'"),
-        ({"source": 3}, "the text 'source'"),
-        ({"source": "x"}, "source: 'x' is no IP address"),
-        ({"source": SOURCE, "more": 1}, r"unknown keys \['more'\]"),
-        ({"source": SOURCE, "requests": {"url": "https://203.0.113.10/", "rate": 1}}, "no http URL"),
-        ({"source": SOURCE, "requests": {"url": "http://203.0.113.10/", "rate": 0}}, "outside 0..1000"),
-        ({"source": SOURCE, "requests": {"url": "http://203.0.113.10/", "rate": "9"}}, "requests.rate: '9' is no"),
-        ({"source": SOURCE, "requests": {"url": "http://203.0.113.10/"}}, "rate"),
-        ({"source": SOURCE, "connections": {"target": "1.2.3.4", "count": 1}}, "'1.2.3.4' is not address:port"),
-        ({"source": SOURCE, "connections": {"target": "1.2.3.4:0", "count": 1}}, "is not address:port"),
-        ({"source": SOURCE, "requests": {"url": "http://203.0.113.10/a b", "rate": 1}}, "characters"),
-        ({"source": SOURCE, "requests": {"url": "http://example.com/", "rate": 1}}, "'example.com' is no IP address"),
-        ({"source": SOURCE6, "connections": {"target": "2001:db8:1::11:70", "count": 1}}, "is not address:port"),
-        ({"source": SOURCE6, "connections": {"target": "[1.2.3.4]:70", "count": 1}}, "is not address:port"),
-        ({"source": SOURCE6, "connections": {"target": TARGET, "count": 1}}, "not of the source's family, IPv6"),
-        ({"source": SOURCE, "requests": {"url": "http://[2001:db8:1::10]/", "rate": 1}}, "family, IPv4"),
-        ({"source": SOURCE, "connections": {"target": TARGET, "count": 0}}, "connections.count: 0"),
-        ({"source": SOURCE, "connections": {"target": TARGET, "count": True}}, "count: True"),
-        ({"source": SOURCE, "connections": {"target": TARGET, "count": 1, "interval": 0}}, "connections.interval"),
-        ({"source": SOURCE, "connections": {"target": TARGET, "count": 1, "speed": 0}}, "unknown key 'speed'"),
+        ([], "s: expected an object with 'kind', one of requests, connections, bulk, datagrams, quic"),
+        ({"kind": "bulky"}, "s: expected an object with 'kind'"),
+        ({"kind": "quic"}, "s: .*missing 3 required"),
+        (WEB | {"source": 3}, "s.source: 3 is no str"),
+        (WEB | {"source": "x"}, "s.source: 'x' is no IP address"),
+        (WEB | {"more": 1}, "s: unknown key 'more'"),
+        (WEB | {"url": "https://203.0.113.10/"}, "s.url: .*no http URL"),
+        (WEB | {"rate": 0}, "s.rate: 0 is outside 0..1000"),
+        (WEB | {"rate": "9"}, "s.rate: '9' is no"),
+        (WEB | {"url": "http://203.0.113.10/a b"}, "characters"),
+        (WEB | {"url": "http://example.com/"}, "'example.com' is no IP address"),
+        (WEB | {"url": "http://[2001:db8:1::10]/"}, "family, IPv4"),
+        (HELD | {"target": "1.2.3.4"}, "s.target: '1.2.3.4' is not address:port"),
+        (HELD | {"target": "1.2.3.4:0"}, "is not address:port"),
+        (HELD | {"source": SOURCE6, "target": "2001:db8:1::11:70"}, "is not address:port"),
+        (HELD | {"source": SOURCE6, "target": "[1.2.3.4]:70"}, "is not address:port"),
+        (HELD | {"source": SOURCE6}, "not of the source's family, IPv6"),
+        (HELD | {"count": 0}, "s.count: 0"),
+        (HELD | {"count": True}, "s.count: True"),
+        (HELD | {"interval": 0}, "s.interval: 0 is not positive"),
+        (BULK | {"direction": "sideways"}, "s.direction: 'sideways'"),
+        (BULK | {"bytes": 1 << 30}, "s.bytes: .* is outside 1.."),
+        (BULK | {"interval": -1}, "s.interval: -1 is negative"),
+        (PING | {"roaming": 1}, "s.roaming: 1 is no bool"),
+        (PING | {"timeout": 0}, "s.timeout: 0 is not positive"),
+        (QUIC | {"migrate": -1}, "s.migrate: -1 is negative"),
+        (QUIC | {"roaming": True}, "s: unknown key 'roaming'"),
     ],
 )
-def test_a_plan_that_cannot_be_used_is_refused(plan: object, complaint: str) -> None:
+def test_a_stream_that_cannot_be_used_is_refused(stream: object, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
+        plan_from_json({"streams": {"s": stream}})
+
+
+@pytest.mark.parametrize("plan", [[], {}, {"streams": []}, {"streams": {}, "more": 1}])
+def test_a_plan_that_is_none_is_refused(plan: object) -> None:
+    with pytest.raises(ValueError, match="the object 'streams' and nothing else"):
         plan_from_json(plan)
 
 
+@pytest.mark.parametrize("stream", [WEB, HELD, BULK, PING, QUIC])
+def test_the_least_of_each_kind_is_enough(stream: dict[str, object]) -> None:
+    plan = plan_from_json({"streams": {"s": stream}})
+    assert plan.to_json()["streams"]["s"].items() >= stream.items()
+    assert plan_from_json(json.loads(json.dumps(plan.to_json()))) == plan
+
+
 def test_a_plan_reads_back() -> None:
-    plan = Plan(SOURCE, requests(), connections())
+    plan = plan_of(requests(), connections())
     assert plan_from_json(json.loads(json.dumps(plan.to_json()))) == plan
 
 

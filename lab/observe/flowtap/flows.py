@@ -83,6 +83,14 @@ class Carriage:
         used = {flow: edges | {self.before[flow]} - {""} for flow, edges in self.edges.items()}
         return {flow: edges for flow, edges in used.items() if len(edges) > 1}
 
+    def then(self, later: "Carriage") -> "Carriage":
+        """This interval and the one that follows it, as one."""
+        edges = {
+            flow: self.edges.get(flow, frozenset()) | later.edges.get(flow, frozenset())
+            for flow in {**self.edges, **later.edges}
+        }
+        return Carriage(edges, {**later.before, **self.before})
+
     def only(self, flows: Collection[Flow]) -> "Carriage":
         """The same, of some flows: those of a ledger's connections, say."""
         wanted = set(flows)

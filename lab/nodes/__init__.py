@@ -1,0 +1,1 @@
+"""Programs that lab nodes run beside fairhop and the stock daemons."""

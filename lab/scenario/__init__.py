@@ -1,0 +1,1 @@
+"""Scenarios: what is done to a lab under traffic, what must hold, and the verdict on what was measured."""

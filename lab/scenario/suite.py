@@ -1,0 +1,170 @@
+"""Runs scenarios on labs that it deploys: one lab serves several in a row when each leaves it as it found it."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
+from types import TracebackType
+from typing import Self
+
+from lab.job.bring_up import Owned
+from lab.runtime import LabError, Progress, Runtime
+from lab.scenario.engine import Engine
+from lab.scenario.evidence import RunEvidence, Surroundings
+from lab.scenario.junit import NotRun
+from lab.scenario.parse import Case
+from lab.scenario.result import Result, topology_json
+from lab.scenario.stage import LabStage, settled
+from lab.topology.model import Topology
+
+RuntimeOf = Callable[[Topology], Runtime]
+_BGPD = "/usr/lib/frr/bgpd"
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a suite found: results in the order that scenarios were run, and those that could not be."""
+
+    results: list[Result] = field(default_factory=list)
+    not_run: list[NotRun] = field(default_factory=list)
+
+
+class Labs:
+    """The one lab that is up at a time. As a context manager it takes the last one down at the end."""
+
+    def __init__(self, runtime_of: RuntimeOf, progress: Progress) -> None:
+        self._runtime_of, self._progress = runtime_of, progress
+        self._runtime: Runtime | None = None
+        self._of = ""  # whose topology it runs
+        self._up = 0.0  # seconds that its deployment took
+        self._spoilt = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def play(self, case: Case, repetitions: int | None = None) -> Result | NotRun:
+        """Run a scenario on its topology's lab, which is deployed first unless it is up and as it should be."""
+        scenario, runs = case.scenario, list[RunEvidence]()
+        runtime = self._runtime_of(case.topology)
+        if why := obstacle(case, runtime.name):
+            self._progress(f"{scenario.name}: skipped: {why}")
+            return NotRun(scenario.name, why, skipped=True)
+        self._progress(f"{scenario.name}: {scenario.title}")
+        try:
+            for number in range(1, (repetitions or scenario.repetitions) + 1):
+                lab, began = self._ready(runtime, case)
+                with LabStage(lab, case, self._progress) as stage:
+                    engine = Engine(case, stage, self._progress)
+                    runs.append(engine.run(number, None if began is None else self._up, began))
+        except LabError as error:
+            self._progress(f"{scenario.name}: the lab could not run it: {error}")
+            self._spoilt = True
+            if not runs:
+                return NotRun(scenario.name, str(error), skipped=False)
+            runs.append(replace(runs[-1], number=len(runs) + 1, steps=(), error=str(error)))
+        return Result(scenario, surroundings(runtime.name, case), tuple(runs))
+
+    def close(self, *, keep: bool = False) -> None:
+        """Take the lab down, unless it is kept; idempotent."""
+        if self._runtime is not None:
+            _part(self._runtime, self._progress, keep=keep)
+            self._runtime = None
+
+    def _ready(self, fresh: Runtime, case: Case) -> tuple[Runtime, float | None]:
+        """The lab as a deployment leaves it, and when that began if it was needed."""
+        name = case.topology.file or case.topology.name
+        if self._runtime and self._of == name:
+            why = "a scenario could not run on it" if self._spoilt else settled(self._runtime, case)
+            if not why:
+                return self._runtime, None
+            self._progress(f"deploying {case.topology.name} anew: {why}")
+            self._runtime.destroy(self._progress)
+        else:
+            self.close()
+            self._runtime, self._of = fresh, name
+        began = time.monotonic()
+        self._progress(f"bringing {case.topology.name} up on {self._runtime.name}")
+        self._runtime.deploy(self._progress)
+        self._spoilt = False
+        self._up = time.monotonic() - began
+        return self._runtime, began
+
+
+def run(
+    cases: Iterable[Case],
+    labs: Labs,
+    repetitions: int | None = None,
+    found: Callable[[Result], None] = lambda _: None,
+) -> Findings:
+    """Run scenarios, those of one topology together; `found` is called with each result as soon as it is there."""
+    findings = Findings()
+    groups: dict[str, list[Case]] = {}
+    for case in cases:
+        groups.setdefault(case.topology.file or case.topology.name, []).append(case)
+    for case in chain.from_iterable(groups.values()):
+        played = labs.play(case, repetitions)
+        if isinstance(played, NotRun):
+            findings.not_run.append(played)
+        else:
+            findings.results.append(played)
+            found(played)
+    return findings
+
+
+def _part(runtime: Runtime, progress: Progress, *, keep: bool) -> None:
+    """Leave a lab, which ends it unless it is kept."""
+    if isinstance(runtime, Owned):
+        if keep:
+            runtime.keep()
+        runtime.close()
+    elif not keep:
+        runtime.destroy(progress)
+
+
+def obstacle(case: Case, runtime: str) -> str:
+    """Why a scenario cannot run here, "" when it can."""
+    scenario = case.scenario
+    if runtime not in scenario.runtimes:
+        return f"it runs on {' and '.join(scenario.runtimes)}, not on {runtime}"
+    missing = [name for name in scenario.needs if not shutil.which(name, path=_search_path())]
+    return f"not installed: {', '.join(missing)}" if missing else ""
+
+
+def surroundings(runtime: str, case: Case) -> Surroundings:
+    """Where a result comes from."""
+    return Surroundings(
+        fairhop=version("fairhop"),
+        kernel=platform.release(),
+        runtime=runtime,
+        when=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        cores=os.cpu_count() or 1,
+        versions={name: found for name, found in (("python", platform.python_version()), *_versions()) if found},
+        file=case.file,
+        topology=topology_json(case.topology),
+    )
+
+
+def _versions() -> Iterable[tuple[str, str]]:
+    with suppress(PackageNotFoundError):
+        yield "exabgp", version("exabgp")
+    with suppress(OSError):
+        said = subprocess.run([_BGPD, "--version"], capture_output=True, text=True, check=False).stdout
+        found = re.search(r"version (\S+)", said)
+        yield "frr", found[1] if found else ""
+
+
+def _search_path() -> str:
+    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/lib/frr"])
