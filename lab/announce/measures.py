@@ -120,7 +120,7 @@ def _killed(part: str, *, full: bool = False) -> Measure:
             armed = bed.gone()
             began = bed.edge.signal(part, signals.SIGKILL)
             if full:
-                found.values.append(_each_gone(bed, armed, began))
+                found.values.append(_each_gone(bed, armed, began, found))
             else:
                 found.values.append(milliseconds(bed, armed, began, "all VIPs gone"))
             recover(bed, alone=number == 0 and part != "daemon", found=found)
@@ -129,7 +129,7 @@ def _killed(part: str, *, full: bool = False) -> Measure:
     return measure
 
 
-def _each_gone(bed: Bed, armed: Armed, began: float) -> float:
+def _each_gone(bed: Bed, armed: Armed, began: float, found: Found) -> float:
     """Until the last of many VIPs has been gone once: a fast restart may bring the first back before the last goes."""
     value = milliseconds(bed, armed, began, "all VIPs gone", _ALL_AT_ONCE)
     if value < NEVER:
@@ -138,7 +138,10 @@ def _each_gone(bed: Bed, armed: Armed, began: float) -> float:
     for at, prefix, hops in bed.watch.changes(began):
         if not hops:
             first.setdefault(prefix, at)
-    return 1000 * (max(first.values()) - began) if first.keys() == set(bed.world.prefixes) else NEVER
+    stayed = len(set(bed.world.prefixes) - first.keys())
+    seen = {"gone once": len(first), "stayed": stayed, "routes now": len(bed.watch.table())}
+    found.facts.setdefault("not all gone at one moment", []).append(seen)
+    return NEVER if stayed else 1000 * (max(first.values()) - began)
 
 
 def _relay_killed(bed: Bed, repetitions: int, _: Effort, tell: Progress) -> Found:
