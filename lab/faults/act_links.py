@@ -14,6 +14,7 @@ from lab.topology.model import Endpoint
 _MILLION = 1_000_000
 _ETHERNET = 14
 _IPV6_MINIMUM = 1280
+_FIRST = -10  # priority: before all other faults
 _HOOKS = {"in": ("ingress",), "out": ("egress",), "both": ("ingress", "egress")}
 
 
@@ -89,22 +90,22 @@ def rate(act: Act, fault: Rate) -> str:
 def delay(act: Act, fault: Delay) -> str:
     """Forward all frames to a TAP device from which a helper takes them, and sends them on when their time has come.
 
-    What arrived comes back through a veth pair whose other end hands it to the interface once more, with a mark: nft
-    sees it first of all (priority -10) and lets it pass. What leaves is taken last (10), after all other faults.
+    The helper's frames have a mark, which lets them pass here the second time; other faults (a lower priority) see each
+    frame once, after its delay. What arrived comes back through a veth pair that hands it to the interface once more.
     """
     end, seen = act.site.plain(act.site.end(fault.on), fault.direction)
     link = {end, act.site.peer(end)}
     if busy := [each.name for each in act.others() if _delays(act, each.fault) in link]:
         raise LabError(f"{fault.on}: its link is delayed already by '{busy[0]}'; revert that one first")
     word = act.mark[-8:]
+    again = f"meta mark {PASSED:#x} meta mark set 0 accept"
     pairs, chains = [], []
     if seen in ("out", "both"):
         pairs += [f"tap{word}o", end.interface]
-        chains.append(_chain("egress", end, f'fwd to "tap{word}o"', 10))
+        chains.append(_chain("egress", end, f'{again}\n fwd to "tap{word}o"', _FIRST))
     if seen in ("in", "both"):
         pairs += [f"tap{word}i", f"dly{word}a"]
-        again = f"meta mark {PASSED:#x} meta mark set 0 accept"
-        chains.append(_chain("ingress", end, f'{again}\n fwd to "tap{word}i"', -10))
+        chains.append(_chain("ingress", end, f'{again}\n fwd to "tap{word}i"', _FIRST))
         _way_in(act, end, f"dly{word}a", f"dly{word}b")
     act.helper(end.node, "relay", f"{fault.ms:g}", f"{fault.jitter:g}", *pairs)
     for tap in pairs[::2]:
@@ -119,11 +120,11 @@ def _way_in(act: Act, end: Endpoint, near: str, far: str) -> None:
     shown = act.site.must(end.node, "ip", "-j", "link", "show", "dev", end.interface)
     link = json.loads(shown)[0]
     act.before("link-gone", end.node, near)
-    silent = ("addrgenmode", "none")
-    names = ("ip", "link", "add", near, "mtu", "9500", *silent, "type", "veth", "peer", "name", far)
-    act.site.must(end.node, *names, "mtu", "9500", *silent, "address", link["address"])  # else: a packet for others
+    names = ("ip", "link", "add", near, "mtu", "9500", "type", "veth", "peer", "name", far)
+    act.site.must(end.node, *names, "mtu", "9500", "address", link["address"])  # another one: a packet for others
     act.site.must(end.node, "ethtool", "-K", near, "tx", "off", "tso", "off", "gso", "off", "gro", "off")
     for each in (near, far):
+        act.site.run(end.node, "ip", "link", "set", "dev", each, "addrgenmode", "none")  # refused where IPv6 is off
         act.site.must(end.node, "ip", "link", "set", "dev", each, "up")
     act.site.must(end.node, "tc", "qdisc", "add", "dev", far, "handle", "ffff:", "ingress")
     redirect(act, Endpoint(end.node, far), end.interface, "ingress")

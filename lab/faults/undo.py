@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from lab.faults import links
+from lab.faults import act_clock, links
 from lab.faults.journal import Entry, Undo
 from lab.faults.site import Process, Site, alive
 from lab.netns import linux
@@ -112,6 +112,14 @@ def _reload(site: Site, node: str, words: tuple[str, ...]) -> None:
             raise LabError(f"node {node}: fairhop reload: {done.stderr.strip() or done.stdout.strip()}")
 
 
+def _clock(site: Site, node: str, words: tuple[str, ...]) -> None:
+    """Set clocks back; a node that was started since has none that is off."""
+    if site.pid(node):
+        there = act_clock.read(site, node)
+        before = {name: int(value) for name, _, value in (word.rpartition("=") for word in words)}
+        act_clock.write(site, node, {name: value for name, value in before.items() if name in there})
+
+
 _STEPS: Mapping[str, Step] = {
     "nft": _nft,
     "qdisc": _qdisc,
@@ -124,4 +132,5 @@ _STEPS: Mapping[str, Step] = {
     "unmount": _unmount,
     "remove": _remove,
     "reload": _reload,
+    "clock": _clock,
 }

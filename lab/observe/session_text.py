@@ -2,23 +2,32 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-UP = "established"
-_GOBGP_STATES = ("unknown", "idle", "connect", "active", "opensent", "openconfirm", UP)
+UP = "Established"
+COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "frr": ("vtysh", "-c", "show bgp summary json"),
+    "bird": ("birdc", "show", "protocols", "all"),
+    "gobgp": ("gobgp", "neighbor", "-j"),
+}
+"""What each program is asked with."""
+_GOBGP_STATES = ("Unknown", "Idle", "Connect", "Active", "OpenSent", "OpenConfirm", UP)
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One session. `state` in lower case, "established" when it is up. `drops`: how often it went down so far.
+    """One session. `state` as RFC 4271 names it. `drops`: how often it went down so far.
 
     BIRD does not count: its `drops` is None, and `since`, when it came into its state, tells of a drop instead.
+    `prefixes`: how many the peer's routes are, of all families. `age`: seconds in its state, where that is told.
     """
 
     state: str
     drops: int | None = None
     since: str = ""
+    prefixes: int = field(default=0, compare=False)
+    age: float | None = field(default=None, compare=False)
 
     @property
     def up(self) -> bool:
@@ -26,15 +35,15 @@ class Session:
         return self.state == UP
 
 
-Sessions = Mapping[str, Session]  # by the peer's address; for BIRD by the protocol's name
+Sessions = Mapping[str, Session]  # by the peer's address
 
 
 def read_sessions(program: str, text: str) -> dict[str, Session]:
     """The sessions in what "frr", "bird" or "gobgp" printed. Raises ValueError for anything else."""
     try:
         return {"frr": _frr, "bird": _bird, "gobgp": _gobgp}[program](text)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{program}: no list of sessions: {error!r}") from error
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise ValueError(f"{program}: its sessions cannot be read: {error!r}") from error
 
 
 def drops(before: Sessions, after: Sessions) -> int:
@@ -53,34 +62,52 @@ def _dropped(before: Session, after: Session | None) -> int:
 
 
 def _frr(text: str) -> dict[str, Session]:
-    """`vtysh -c "show bgp summary json"`: one object per address family, with the same session in each."""
-    found = {}
+    """One object per address family, with the same session in each and its own prefixes."""
+    found: dict[str, Session] = {}
     for family in json.loads(text or "{}").values():
-        for address, peer in family.get("peers", {}).items():
-            found[address] = Session(str(peer["state"]).lower(), int(peer["connectionsDropped"]))
-    return found
-
-
-def _bird(text: str) -> dict[str, Session]:
-    """`birdc show protocols`: name, BGP, table, state, since, info; the info of a session that is up is Established."""
-    found = {}
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) >= 5 and words[1] == "BGP":
-            info = [word for word in words[5:] if word[0].isalpha()]
-            # The time is one word or two, as `timeformat protocol` says; the info begins at the first that is none.
-            found[words[0]] = Session(
-                info[0].lower() if info else words[3], None, " ".join(words[4 : len(words) - len(info)])
+        for address, peer in (family.get("peers") or {}).items():
+            before = found[address].prefixes if address in found else 0
+            found[address] = Session(
+                str(peer["state"]),
+                int(peer["connectionsDropped"]),
+                prefixes=before + int(peer.get("pfxRcd", 0)),
+                age=peer.get("peerUptimeMsec", 0) / 1000,
             )
     return found
 
 
+def _bird(text: str) -> dict[str, Session]:
+    """A line for each protocol (name, BGP, table, state, since, info), then its details and channels, indented."""
+    found: dict[str, Session] = {}
+    details: dict[str, str] = {}
+    imported: list[int] = []  # by each channel of the protocol
+    since = ""
+    for line in [*text.splitlines(), "end"]:
+        if line[:1].isspace() or not line:
+            key, _, value = line.strip().partition(":")
+            if key == "Routes":
+                imported.append(int(value.split()[0]))
+            details.setdefault(key, value.strip())
+            continue
+        if since and "Neighbor address" in details:
+            state = details.get("BGP state", "Unknown")
+            found[details["Neighbor address"]] = Session(state, None, since, sum(imported))
+        words = line.split()
+        # The time is one word or two, as `timeformat protocol` says; the info begins at the first that is none.
+        moment = [word for word in words[4:6] if word[0].isdigit()]
+        since = " ".join(moment) if len(words) > 1 and words[1] == "BGP" else ""
+        details, imported = {}, []
+    return found
+
+
 def _gobgp(text: str) -> dict[str, Session]:
-    """`gobgp neighbor -j`: a list of peers with a numbered or named state, and `flops`, which are its drops."""
+    """A list of peers with a numbered or named state, and `flops`, which are its drops."""
     found = {}
-    for peer in json.loads(text or "[]"):
+    for peer in json.loads(text or "[]") or []:
         state: dict[str, Any] = peer["state"]
-        number = state.get("session_state", 0)
-        name = _GOBGP_STATES[number] if isinstance(number, int) else str(number).lower()
-        found[str(state["neighbor_address"])] = Session(name, int(state.get("flops", 0)))
+        told = state.get("session_state", 0)
+        name = _GOBGP_STATES[told] if isinstance(told, int) else str(told).removeprefix("SESSION_STATE_").capitalize()
+        address = state.get("neighbor_address") or peer["conf"]["neighbor_address"]
+        accepted = [family.get("state", {}).get("accepted", 0) for family in peer.get("afi_safis") or ()]
+        found[str(address)] = Session(name, int(state.get("flops", 0)), prefixes=sum(accepted))
     return found

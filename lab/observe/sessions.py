@@ -4,21 +4,23 @@ Looked at only when asked: a call of vtysh costs 50 ms. FRR and GoBGP count the 
 between two marks; of BIRD several drops of one session between two marks look like one.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from lab.observe.session_text import Sessions, drops, read_sessions
+from lab.observe.session_text import COMMANDS, Sessions, drops, read_sessions
 from lab.runtime import LabError, Runtime
 
 _AT_ONCE = 4
 _WITHIN = 10.0  # seconds
 
 # Which program runs is told by its control socket, GoBGP's by the port 50051 that it listens on.
-_ASK = """
-if [ -S /run/bird/bird.ctl ]; then echo bird; exec birdc show protocols
-elif [ -S /run/frr/bgpd.vty ]; then echo frr; exec vtysh -c 'show bgp summary json'
-elif grep -qs ':C383 [0-9A-F]*:0000 0A' /proc/net/tcp /proc/net/tcp6; then echo gobgp; exec gobgp neighbor -j
+_BIRD, _FRR, _GOBGP = (shlex.join(COMMANDS[program]) for program in ("bird", "frr", "gobgp"))
+_ASK = f"""
+if [ -S /run/bird/bird.ctl ]; then echo bird; exec {_BIRD}
+elif [ -S /run/frr/bgpd.vty ]; then echo frr; exec {_FRR}
+elif grep -qs ':C383 [0-9A-F]*:0000 0A' /proc/net/tcp /proc/net/tcp6; then echo gobgp; exec {_GOBGP}
 else echo none; fi
 """
 

@@ -19,6 +19,7 @@ from lab.addressing import LabPlan, Role
 from lab.netns.state import STATE
 from lab.observe.inside import inside
 from lab.observe.routes import RouteWatch
+from lab.observe.session_text import COMMANDS
 from lab.runtime import LabError, NodeStatus, Runtime
 from lab.topology.model import Topology
 from lab.view import counters, faults, sessions
@@ -146,10 +147,10 @@ class Source:
         try:
             if role == "router":
                 kind = labels.get("fairhop.router", "frr")
-                done = self._runtime.exec(name, sessions.COMMANDS[kind], _ASKED_WITHIN)
+                done = self._runtime.exec(name, COMMANDS[kind], _ASKED_WITHIN)
                 if done.returncode:
                     raise LabError((done.stderr or done.stdout).strip()[:200] or f"exit code {done.returncode}")
-                found = sessions.read(kind, done.stdout)
+                found = sessions.of_router(kind, done.stdout)
             elif role == "edge" and labels.get("fairhop.target", "fairhop") == "fairhop":
                 # The node's root as the host sees it: no program has to start in the node.
                 found = sessions.of_edge(ask(f"/proc/{node.pid}/root{DEFAULT_SOCKET}", "bgp", _ASKED_WITHIN))

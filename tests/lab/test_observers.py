@@ -26,11 +26,24 @@ FRR = json.dumps(
 BIRD = """\
 BIRD 2.0.12 ready.
 Name       Proto      Table      State  Since         Info
-device1    Device     ---        up     09:21:51.864  
+device1    Device     ---        up     09:21:51.864
+
 g          BGP        ---        down   09:21:51.865  Error: No listening socket
-up         BGP        ---        up     09:21:52.820  Established   
+  BGP state:          Down
+    Neighbor address: 127.0.0.3
+
+up         BGP        ---        up     09:21:52.820  Established
+  BGP state:          Established
+    Neighbor address: 127.0.0.1
+  Channel ipv4
+    Routes:         4 imported, 1 exported, 0 preferred
+  Channel ipv6
+    Routes:         2 imported, 1 exported, 0 preferred
+
 gone       BGP        ---        start  2026-11-30 09:21:56  Active        Received: Peer de-configured
-"""  # noqa: W291
+  BGP state:          Active
+    Neighbor address: 127.0.0.2
+"""
 GOBGP = json.dumps(
     [
         {"conf": {}, "state": {"neighbor_address": "10.0.0.1", "session_state": 6, "flops": 3}},
@@ -40,13 +53,14 @@ GOBGP = json.dumps(
 
 
 def test_sessions_are_read_from_each_program() -> None:
-    assert read_sessions("frr", FRR) == {"10.0.0.1": Session("established", 2)}
-    assert read_sessions("gobgp", GOBGP) == {"10.0.0.1": Session("established", 3), "10.0.0.3": Session("active", 0)}
+    assert read_sessions("frr", FRR) == {"10.0.0.1": Session("Established", 2)}
+    assert read_sessions("gobgp", GOBGP) == {"10.0.0.1": Session("Established", 3), "10.0.0.3": Session("Active", 0)}
     assert read_sessions("bird", BIRD) == {
-        "g": Session("error:", None, "09:21:51.865"),
-        "up": Session("established", None, "09:21:52.820"),
-        "gone": Session("active", None, "2026-11-30 09:21:56"),
+        "127.0.0.3": Session("Down", None, "09:21:51.865"),
+        "127.0.0.1": Session("Established", None, "09:21:52.820"),
+        "127.0.0.2": Session("Active", None, "2026-11-30 09:21:56"),
     }
+    assert [each.prefixes for each in read_sessions("bird", BIRD).values()] == [0, 6, 0]
 
 
 @pytest.mark.parametrize(("program", "text"), [("frr", '{"a": 1}'), ("gobgp", "[1]"), ("quagga", ""), ("frr", "x")])
@@ -58,15 +72,15 @@ def test_what_is_no_list_of_sessions_is_refused(program: str, text: str) -> None
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
-        (Session("established", 1), Session("established", 1), 0),
-        (Session("established", 1), Session("active", 2), 1),
-        (Session("established", 1), Session("established", 3), 2),
-        (Session("established", 4), Session("established", 0), 1),  # the program was started anew
-        (Session("established", 4), None, 1),
-        (Session("active", 4), None, 0),
-        (Session("established", None, "1"), Session("established", None, "1"), 0),
-        (Session("established", None, "1"), Session("established", None, "2"), 1),
-        (Session("active", None, "1"), Session("established", None, "2"), 0),
+        (Session("Established", 1), Session("Established", 1), 0),
+        (Session("Established", 1), Session("Active", 2), 1),
+        (Session("Established", 1), Session("Established", 3), 2),
+        (Session("Established", 4), Session("Established", 0), 1),  # the program was started anew
+        (Session("Established", 4), None, 1),
+        (Session("Active", 4), None, 0),
+        (Session("Established", None, "1"), Session("Established", None, "1"), 0),
+        (Session("Established", None, "1"), Session("Established", None, "2"), 1),
+        (Session("Active", None, "1"), Session("Established", None, "2"), 0),
     ],
 )
 def test_drops_are_those_between_two_readings(before: Session, after: Session | None, expected: int) -> None:

@@ -16,7 +16,9 @@ def packets(address: str, port: int, prefix: str, mtu: int, count: int) -> list[
     made = []
     for _ in range(count):
         client = network[random.randrange(network.num_addresses)].packed
-        ports = struct.pack("!HHIIBBHHH", port, random.randrange(1024, 65536), random.getrandbits(32), 0, 80, 16, 500, 0, 0)
+        ports = struct.pack(
+            "!HHIIBBHHH", port, random.randrange(1024, 65536), random.getrandbits(32), 0, 80, 16, 500, 0, 0
+        )
         make = _packet6 if ":" in address else _packet4
         made.append(make(here, service, client, ports, mtu))
     return made

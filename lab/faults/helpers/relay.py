@@ -22,7 +22,6 @@ from lab.faults.helpers.background import go_on
 PASSED = 0xFA17
 _TUNSETIFF = 0x400454CA
 _IFF_TAP, _IFF_NO_PI = 2, 0x1000
-_SOL_PACKET, _PACKET_QDISC_BYPASS = 263, 20
 _FRAME = 65_600
 _MOST = 50_000  # frames that wait; what comes when so many do is lost
 _BATCH = 64
@@ -94,9 +93,8 @@ def _tap(name: str) -> int:
 
 
 def _socket(device: str) -> socket.socket:
-    """A packet socket whose frames carry the mark and pass no hook of what leaves the device."""
+    """A packet socket whose frames carry the mark."""
     made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    made.setsockopt(_SOL_PACKET, _PACKET_QDISC_BYPASS, 1)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, PASSED)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
     made.bind((device, 0))

@@ -8,10 +8,10 @@ from lab.view import faults, sessions
 from lab.view.model import ActiveFault, Session
 
 FRR = """{"ipv4Unicast": {"routerId": "10.255.0.2", "as": 65101, "peers": {
-  "10.0.0.0": {"remoteAs": 65000, "peerUptimeMsec": 61000, "pfxRcd": 3, "state": "Established", "idType": "ipv4"},
-  "10.0.5.1": {"remoteAs": 65110, "peerUptimeMsec": 0, "pfxRcd": 0, "state": "Active", "idType": "ipv4"}}},
+  "10.0.0.0": {"peerUptimeMsec": 61000, "pfxRcd": 3, "state": "Established", "connectionsDropped": 0},
+  "10.0.5.1": {"peerUptimeMsec": 0, "pfxRcd": 0, "state": "Active", "connectionsDropped": 0}}},
  "ipv6Unicast": {"peers": {
-  "10.0.0.0": {"remoteAs": 65000, "peerUptimeMsec": 61000, "pfxRcd": 2, "state": "Established"}}}}"""
+  "10.0.0.0": {"peerUptimeMsec": 61000, "pfxRcd": 2, "state": "Established", "connectionsDropped": 0}}}}"""
 
 BIRD = """BIRD 2.0.12 ready.
 Name       Proto      Table      State  Since         Info
@@ -49,26 +49,26 @@ EDGE = {"peers": [{"address": "10.0.5.0", "state": "Established", "up": True, "a
 
 
 def test_frr_tells_a_peer_once_for_each_family() -> None:
-    assert sessions.read("frr", FRR) == [
+    assert sessions.of_router("frr", FRR) == [
         Session("10.0.0.0", "Established", True, 5, 61.0),
         Session("10.0.5.1", "Active", False, 0, 0.0),
     ]
-    assert sessions.read("frr", "{}") == []
+    assert sessions.of_router("frr", "{}") == []
 
 
 def test_bird_tells_other_protocols_too() -> None:
-    assert sessions.read("bird", BIRD) == [
+    assert sessions.of_router("bird", BIRD) == [
         Session("127.0.0.1", "Established", True, 6),
         Session("127.0.0.9", "Active", False, 0),
     ]
 
 
 def test_gobgp_tells_states_as_numbers() -> None:
-    assert sessions.read("gobgp", GOBGP) == [
+    assert sessions.of_router("gobgp", GOBGP) == [
         Session("127.0.0.2", "Established", True, 2),
         Session("127.0.0.3", "Active", False, 0),
     ]
-    assert sessions.read("gobgp", "null") == []
+    assert sessions.of_router("gobgp", "null") == []
 
 
 def test_an_edge_tells_what_it_announces() -> None:
@@ -78,7 +78,7 @@ def test_an_edge_tells_what_it_announces() -> None:
 @pytest.mark.parametrize(("router", "text"), [("frr", "no"), ("gobgp", "{}x"), ("frr", '{"a": {"peers": {"b": {}}}}')])
 def test_what_cannot_be_read_is_said(router: str, text: str) -> None:
     with pytest.raises(ValueError, match="its sessions cannot be read"):
-        sessions.read(router, text)
+        sessions.of_router(router, text)
 
 
 def test_the_journal_of_faults_is_read_tolerantly() -> None:
