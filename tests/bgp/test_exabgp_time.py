@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-# In a process of its own, since ExaBGP's modules are changed for good. The session has heard and said something at 0 s; the wall clock
-# jumps; the other clock is at `now`. Prints whether the hold time is over, a keepalive is due, and a new connection may be tried.
+# In a process of its own, since ExaBGP's modules are changed for good. The session has heard and said something at 0 s;
+# the wall clock jumps; the other clock is at `now`. Prints whether the hold time is over, a keepalive is due, and a new
+# connection may be tried.
 SCRIPT = """
 import time
 from types import SimpleNamespace
