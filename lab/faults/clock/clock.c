@@ -1,6 +1,6 @@
 /* Preloaded into one program, it moves that program's wall clock: by the nanoseconds (int64, native order) that stand in
- * the file FAIRHOP_CLOCK_FILE, which is mapped, so that a jump is seen by the next call. The monotonic clocks, sleeps and
- * timers stay as they are. Without the file nothing moves.
+ * the file FAIRHOP_CLOCK_FILE (by default /run/clock/node), which is mapped, so that a jump is seen by the next call. The
+ * monotonic clocks, sleeps and timers stay as they are. Without the file nothing moves.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -18,8 +18,8 @@ static const volatile int64_t *offset;
 
 __attribute__((constructor)) static void find_offset(void)
 {
-	const char *path = getenv("FAIRHOP_CLOCK_FILE");
-	int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	const char *named = getenv("FAIRHOP_CLOCK_FILE"), *path = named ? named : "/run/clock/node";
+	int file = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (file < 0)
 		return;
