@@ -30,7 +30,7 @@ CORES_BY_PACKAGE = {
     "lab": "addressing planning routing",
     "lab/announce": "figures files plan rows",
     "lab/bench": "cases figures world",
-    "lab/faults": "model model_base model_edges model_links model_nodes model_routers model_traffic parse",
+    "lab/faults": "edge_config model model_base model_edges model_links model_nodes model_routers model_traffic parse",
     "lab/job": "convergence",
     "lab/netns": "link_messages spec",
     "lab/observe": "check edges fib rtnetlink session_text taps tunnel",

@@ -1,16 +1,20 @@
 """Makes the faults of links."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from lab.faults import links
 from lab.faults.act import Act
-from lab.faults.model_links import BfdDown, Blackhole, LinkDown, Loss, Mtu, Rate
+from lab.faults.helpers.relay import PASSED
+from lab.faults.model_links import BfdDown, Blackhole, Delay, LinkDown, Loss, Mtu, Rate
 from lab.runtime import LabError
 from lab.topology.model import Endpoint
 
 _MILLION = 1_000_000
 _ETHERNET = 14
 _IPV6_MINIMUM = 1280
+_FIRST = -10  # priority: before all other faults
 _HOOKS = {"in": ("ingress",), "out": ("egress",), "both": ("ingress", "egress")}
 
 
@@ -83,6 +87,54 @@ def rate(act: Act, fault: Rate) -> str:
     return f"{fault.mbit:g} Mbit/s {direction}, at {end}"
 
 
+def delay(act: Act, fault: Delay) -> str:
+    """Forward all frames to a TAP device from which a helper takes them, and sends them on when their time has come.
+
+    The helper's frames have a mark, which lets them pass here the second time; other faults (a lower priority) see each
+    frame once, after its delay. What arrived comes back through a veth pair that hands it to the interface once more.
+    """
+    end, seen = act.site.plain(act.site.end(fault.on), fault.direction)
+    link = {end, act.site.peer(end)}
+    if busy := [each.name for each in act.others() if _delays(act, each.fault) in link]:
+        raise LabError(f"{fault.on}: its link is delayed already by '{busy[0]}'; revert that one first")
+    word = act.mark[-8:]
+    again = f"meta mark {PASSED:#x} meta mark set 0 accept"
+    pairs, chains = [], []
+    if seen in ("out", "both"):
+        pairs += [f"tap{word}o", end.interface]
+        chains.append(_chain("egress", end, f'{again}\n fwd to "tap{word}o"', _FIRST))
+    if seen in ("in", "both"):
+        pairs += [f"tap{word}i", f"dly{word}a"]
+        chains.append(_chain("ingress", end, f'{again}\n fwd to "tap{word}i"', _FIRST))
+        _way_in(act, end, f"dly{word}a", f"dly{word}b")
+    act.helper(end.node, "relay", f"{fault.ms:g}", f"{fault.jitter:g}", *pairs)
+    for tap in pairs[::2]:
+        act.site.must(end.node, "ip", "link", "set", "dev", tap, "txqueuelen", "10000", "mtu", "9500", "up")
+    act.nft(end.node, "netdev", "\n".join(chains))
+    spread = f" +- {fault.jitter:g}" if fault.jitter else ""
+    return f"{fault.ms:g}{spread} ms of delay for each packet, {seen} at {end}"
+
+
+def _way_in(act: Act, end: Endpoint, near: str, far: str) -> None:
+    """A veth pair: what is sent into `near` arrives at `end`, as it would from the link."""
+    shown = act.site.must(end.node, "ip", "-j", "link", "show", "dev", end.interface)
+    link = json.loads(shown)[0]
+    act.before("link-gone", end.node, near)
+    names = ("ip", "link", "add", near, "mtu", "9500", "type", "veth", "peer", "name", far)
+    act.site.must(end.node, *names, "mtu", "9500", "address", link["address"])  # another one: a packet for others
+    act.site.must(end.node, "ethtool", "-K", near, "tx", "off", "tso", "off", "gso", "off", "gro", "off")
+    for each in (near, far):
+        act.site.run(end.node, "ip", "link", "set", "dev", each, "addrgenmode", "none")  # refused where IPv6 is off
+        act.site.must(end.node, "ip", "link", "set", "dev", each, "up")
+    act.site.must(end.node, "tc", "qdisc", "add", "dev", far, "handle", "ffff:", "ingress")
+    redirect(act, Endpoint(end.node, far), end.interface, "ingress")
+
+
+def _delays(act: Act, fault: Mapping[str, Any]) -> Endpoint | None:
+    """The end that a spelled fault delays."""
+    return act.site.end(fault["delay"]["on"]) if "delay" in fault else None
+
+
 def redirect(act: Act, end: Endpoint, device: str, towards: str) -> None:
     """Hand all that arrives at `end` to `device`; there is no other classifier than u32 in small kernels."""
     match = ("u32", "match", "u32", "0", "0", "action", "mirred", towards, "redirect", "dev", device)
@@ -109,5 +161,6 @@ def _drop(act: Act, on: str, direction: str, rule: str) -> str:
     return f"{' and '.join(_HOOKS[seen])} of {end}"
 
 
-def _chain(hook: str, end: Endpoint, rule: str) -> str:
-    return f'chain {hook} {{\n type filter hook {hook} device "{end.interface}" priority 0;\n {rule}\n}}'
+def _chain(hook: str, end: Endpoint, rule: str, priority: int = 0) -> str:
+    head = f'type filter hook {hook} device "{end.interface}" priority {priority};'
+    return f"chain {hook} {{\n {head}\n {rule}\n}}"

@@ -36,7 +36,7 @@ def pause(act: Act, fault: Pause) -> str:
 def freeze(act: Act, fault: Freeze) -> str:
     """Stop the processes of one program."""
     found = act.site.named(fault.node, fault.process)
-    _stop(act, fault.node, found)
+    stop(act, fault.node, found)
     return f"{_numbers(found)} of {fault.node} stopped"
 
 
@@ -158,12 +158,13 @@ def _stop_all(act: Act, node: str) -> int:
         left = [each for each in running if (each.pid, each.start) not in stopped]
         if not left:
             return len(stopped)
-        _stop(act, node, left)
+        stop(act, node, left)
         stopped |= {(each.pid, each.start) for each in left}
     raise LabError(f"node {node} starts processes faster than they can be stopped")
 
 
-def _stop(act: Act, node: str, processes: list[Process]) -> None:
+def stop(act: Act, node: str, processes: list[Process]) -> None:
+    """SIGSTOP, undone by SIGCONT."""
     act.before("continue", node, *(f"{each.pid}:{each.start}" for each in processes))
     for each in processes:
         with suppress(ProcessLookupError):

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from lab.faults import act_links, act_nodes, act_traffic, parse, undo
+from lab.faults import act_edges, act_links, act_nodes, act_traffic, parse, undo
 from lab.faults.act import Act
 from lab.faults.journal import Entry, Journal
 from lab.faults.model import problems
@@ -23,6 +23,7 @@ MAKERS: Mapping[str, Callable[[Act, Any], str]] = {
     "link-down": act_links.link_down,
     "loss": act_links.loss,
     "rate": act_links.rate,
+    "delay": act_links.delay,
     "blackhole": act_links.blackhole,
     "mtu": act_links.mtu,
     "bfd-down": act_links.bfd_down,
@@ -35,8 +36,12 @@ MAKERS: Mapping[str, Callable[[Act, Any], str]] = {
     "router-restart": act_nodes.router_restart,
     "session-reset": act_nodes.session_reset,
     "ecmp-rehash": act_nodes.ecmp_rehash,
+    "config": act_edges.config,
+    "checker-lies": act_edges.checker_lies,
+    "checker-hangs": act_edges.checker_hangs,
     "syn-flood": act_traffic.syn_flood,
     "udp-flood": act_traffic.udp_flood,
+    "ptb-storm": act_traffic.ptb_storm,
 }
 
 

@@ -15,6 +15,7 @@ from lab.runtime import LabError
 
 Step = Callable[[Site, str, tuple[str, ...]], None]
 _DIES_WITHIN = 5.0
+_UNREACHABLE = 3  # exit code of a fairhop command that meets no daemon
 
 
 def undo(step: Undo, site: Site) -> None:
@@ -103,6 +104,14 @@ def _remove(site: Site, node: str, words: tuple[str, ...]) -> None:
         site.in_root(node, run)
 
 
+def _reload(site: Site, node: str, words: tuple[str, ...]) -> None:
+    """Have fairhop read its own file again; a daemon that does not run does so when it starts."""
+    if site.pid(node):
+        done = site.runtime.exec(node, ["fairhop", "reload"])
+        if done.returncode not in (0, _UNREACHABLE):
+            raise LabError(f"node {node}: fairhop reload: {done.stderr.strip() or done.stdout.strip()}")
+
+
 _STEPS: Mapping[str, Step] = {
     "nft": _nft,
     "qdisc": _qdisc,
@@ -114,4 +123,5 @@ _STEPS: Mapping[str, Step] = {
     "start": _start,
     "unmount": _unmount,
     "remove": _remove,
+    "reload": _reload,
 }

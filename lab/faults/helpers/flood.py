@@ -1,4 +1,7 @@
-"""Sends packets with spoofed IPv4 sources at a rate: `flood MARK syn|udp ADDRESS PORT RATE PREFIX BYTES`.
+"""Sends forged packets at a rate: `flood MARK syn|udp|ptb ADDRESS PORT RATE PREFIX NUMBER`.
+
+`syn` and `udp` (NUMBER: bytes) have IPv4 sources of PREFIX; `ptb` comes from this node itself and quotes a segment
+that ADDRESS would have sent from PORT to an address of PREFIX, too big for NUMBER bytes, in either family.
 
 Prints the rate that it reached in its first half second, then goes on by itself until it is killed.
 """
@@ -12,6 +15,11 @@ import struct
 import sys
 import time
 
+from lab.faults.helpers import ptb
+from lab.faults.helpers.background import go_on
+from lab.faults.helpers.ptb import checksum
+
+_RAW = (socket.SOCK_RAW, socket.IPPROTO_RAW)
 _DISTINCT = 4096
 _TRIAL = 0.5
 _BATCH = 0.002  # s: how long it sleeps when it is ahead
@@ -38,32 +46,23 @@ def _packet(kind: str, source: bytes, target: bytes, source_port: int, port: int
         body = struct.pack("!HHHH", source_port, port, 8 + size, 0) + bytes(size)
         at = 6
     pseudo = source + target + struct.pack("!BBH", 0, protocol, len(body))
-    body = body[:at] + struct.pack("!H", _checksum(pseudo + body) or 0xFFFF) + body[at + 2 :]
+    body = body[:at] + struct.pack("!H", checksum(pseudo + body) or 0xFFFF) + body[at + 2 :]
     head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0x4000, 64, protocol, 0)  # the kernel sums it
     return head + source + target + body
 
 
-def _checksum(data: bytes) -> int:
-    total: int = sum(struct.unpack(f"!{(len(data) + 1) // 2}H", data + bytes(len(data) % 2)))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
 def main() -> None:
     """Send for a trial, say the rate, then in the background until killed."""
-    kind, address, port, rate, prefix, size = sys.argv[2:8]
-    made = packets(kind, address, int(port), prefix, int(size))
-    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as out:
+    kind, address, port, rate, prefix, number = sys.argv[2:8]
+    if kind == "ptb":
+        made = ptb.packets(address, int(port), prefix, int(number), _DISTINCT)
+    else:
+        made = packets(kind, address, int(port), prefix, int(number))
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, *_RAW) as out:
         out.connect((address, 0))
         sent = _send(out, made, int(rate), _TRIAL)
         os.write(1, f"{round(sent / _TRIAL)}\n".encode())
-        if os.fork():
-            os._exit(0)
-        os.setsid()
-        null = os.open("/dev/null", os.O_RDWR)
-        for descriptor in range(3):
-            os.dup2(null, descriptor)
+        go_on()
         _send(out, made, int(rate), float("inf"))
 
 

@@ -143,9 +143,9 @@ def test_a_flood_arrives_at_its_rate_from_its_sources(lab: Lab, kind: str, match
         shell(lab.runtime, "r", "nft delete table inet seen")
 
 
-def seen(lab: Lab) -> int:
-    """Packets that the counter at the router has."""
-    return int(shell(lab.runtime, "r", "nft list table inet seen").split("packets ")[1].split()[0])
+def seen(lab: Lab, node: str = "r") -> int:
+    """Packets that the counter at the router, or another node, has."""
+    return int(shell(lab.runtime, node, "nft list table inet seen").split("packets ")[1].split()[0])
 
 
 def test_ecmp_is_hashed_with_another_seed_and_policy(lab: Lab) -> None:
@@ -164,3 +164,64 @@ def test_what_cannot_be_made_leaves_nothing(lab: Lab) -> None:
     with pytest.raises(LabError, match="has the qdisc tbf already"):
         lab.apply('rate: {on: "r:eth2", mbit: 2, direction: both}')
     assert journal(lab.topology) == ["rate"]
+
+
+def trips(lab: Lab, to: str, *options: str) -> list[float]:
+    """Round trips in ms, sorted; the first one, which may wait for a neighbor, apart."""
+    shell(lab.runtime, "h1", f"ping -n -c 1 -W 2 {to}")
+    return sorted(lab.ping(to, "-c", "40", "-i", "0.02", "-W", "2", *options)[1])
+
+
+@pytest.mark.parametrize(("direction", "each_way"), [("out", 1), ("in", 1), ("both", 2)])
+@pytest.mark.parametrize("to", ["10.9.2.1", "fd09:2::1"])
+def test_a_delay_holds_each_packet_for_its_time(lab: Lab, direction: str, each_way: int, to: str) -> None:
+    before = trips(lab, to)
+    lab.apply(f'delay: {{on: "r:eth2", ms: 30, direction: {direction}}}')
+    for node in ("r", "h2"):
+        shell(lab.runtime, node, "ip neigh flush all")  # the link must learn its neighbors through the delay
+    after = trips(lab, to)
+    assert len(after) == 40
+    assert after[0] >= 30 * each_way
+    assert after[20] < 30 * each_way + before[-1] + 15  # a busy machine may be late, but not half of the time
+
+
+def test_jitter_spreads_a_delay_and_keeps_the_order(lab: Lab) -> None:
+    lab.apply('delay: {on: "r:eth2", ms: 20, jitter: 15, direction: out}')
+    times = trips(lab, "10.9.2.1")
+    assert times[0] >= 5
+    assert times[30] - times[10] > 5  # half of all are within 15 ms where nothing else spreads them
+    with pytest.raises(LabError, match="delayed already by 'delay'"):
+        lab.apply('delay: {on: "h2:eth1", ms: 1}')
+
+
+def test_a_transfer_passes_a_delay_whole(lab: Lab) -> None:
+    lab.apply('delay: {on: "r:eth2", ms: 5}')
+    assert mbit(lab, "h2", "h1") > 5
+
+
+@pytest.mark.parametrize(
+    ("to", "mtu", "match"),
+    [
+        ("10.9.2.1:80", 1000, "icmp type destination-unreachable icmp code frag-needed icmp mtu 1000"),
+        ("[fd09:2::1]:80", 1300, "icmpv6 type packet-too-big icmpv6 mtu 1300"),
+    ],
+)
+def test_a_storm_of_packets_too_big_arrives_whole(lab: Lab, to: str, mtu: int, match: str) -> None:
+    rules = f"chain c {{\n type filter hook input priority 0;\n {match} counter drop\n }}"
+    lab.runtime.exec("h2", ["nft", f"table inet seen {{ {rules} }}"])
+    try:
+        name = lab.apply(f'ptb-storm: {{node: r, to: "{to}", rate: 1000, mtu: {mtu}}}')
+        first, began = seen(lab, "h2"), time.monotonic()
+        time.sleep(1)
+        rate = (seen(lab, "h2") - first) / (time.monotonic() - began)
+        lab.injector.revert(name)
+        assert 800 < rate < 1100
+        after = seen(lab, "h2")
+        time.sleep(0.1)
+        assert seen(lab, "h2") == after
+    finally:
+        shell(lab.runtime, "h2", "nft delete table inet seen")
+    errors = shell(lab.runtime, "h2", "grep -h InCsumErrors /proc/net/snmp6; nstat -asz IcmpInCsumErrors")
+    assert errors.count("InCsumErrors") == 0 or all(
+        int(float(line.split()[1])) == 0 for line in errors.splitlines() if "Csum" in line
+    )
