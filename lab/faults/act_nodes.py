@@ -17,6 +17,8 @@ from lab.runtime import LabError
 
 _SEED = "net/ipv4/fib_multipath_hash_seed"
 _POLICIES = tuple(f"net/{family}/fib_multipath_hash_policy" for family in ("ipv4", "ipv6"))
+_FIELDS = tuple(f"net/{family}/fib_multipath_hash_fields" for family in ("ipv4", "ipv6"))
+_BY_SENDER, _BY_FIELDS, _FIVE_TUPLE = "1", "3", "55"  # policies; addresses, protocol and ports (0x37)
 _ROUNDS = 50
 
 
@@ -112,21 +114,32 @@ def session_reset(act: Act, fault: SessionReset) -> str:
 
 
 def ecmp_rehash(act: Act, fault: EcmpRehash) -> str:
-    """Set another seed (both families have one), or another policy for each family."""
+    """Set another seed (both families have one), or another policy for each family.
+
+    Policy 1 takes the hash that the sender's socket gave the packet, if it has one, and never looks at the seed. Between
+    the namespaces of one kernel every packet has one, so such a router hashes the five_tuple by itself from then on.
+    """
     if fault.by == "seed":
         former = act.site.sysctl(fault.node, _SEED)
         value = fault.value if fault.value is not None else int(former) % (2**32 - 1) + 1
-        act.before("sysctl", fault.node, _SEED, former)
-        act.site.set_sysctl(fault.node, _SEED, str(value))
+        _set(act, fault.node, _SEED, str(value))
+        for policy, fields in zip(_POLICIES, _FIELDS, strict=True):
+            if act.site.sysctl(fault.node, policy) == _BY_SENDER:
+                _set(act, fault.node, fields, _FIVE_TUPLE)
+                _set(act, fault.node, policy, _BY_FIELDS)
         return f"ECMP seed of {fault.node} is {value}, was {former}"
     said = []
     for policy in _POLICIES:
         former = act.site.sysctl(fault.node, policy)
         value = fault.value if fault.value is not None else int(former != "1")
-        act.before("sysctl", fault.node, policy, former)
-        act.site.set_sysctl(fault.node, policy, str(value))
+        _set(act, fault.node, policy, str(value))
         said.append(f"{policy.rpartition('/')[2]} is {value}, was {former}")
     return f"{fault.node}: {'; '.join(said)}"
+
+
+def _set(act: Act, node: str, name: str, value: str) -> None:
+    act.before("sysctl", node, name, act.site.sysctl(node, name))
+    act.site.set_sysctl(node, name, value)
 
 
 def store_loss(act: Act, fault: StoreLoss) -> str:

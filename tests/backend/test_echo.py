@@ -120,6 +120,20 @@ def test_a_burst_of_datagrams_is_answered_whole() -> None:
     asyncio.run(main())
 
 
+def test_what_arrives_while_the_loop_is_busy_waits_and_is_answered() -> None:
+    async def main() -> list[bytes]:
+        loop = asyncio.get_running_loop()
+        async with serving() as port:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.setblocking(False)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+                for number in range(1500):  # nothing is read between two of them; the kernel's default holds 277
+                    client.sendto(b"%d" % number, ("127.0.0.1", port))
+                return [await asyncio.wait_for(loop.sock_recv(client, 100), 2) for _ in range(1500)]
+
+    assert asyncio.run(main()) == [b"b1 %d\n" % number for number in range(1500)]
+
+
 def test_a_port_in_use_is_an_error_and_leaves_no_socket() -> None:
     async def main() -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -155,6 +155,20 @@ def test_ecmp_is_hashed_with_another_seed_and_policy(lab: Lab) -> None:
     assert shell(lab.runtime, "r", "cat /proc/sys/net/ipv6/fib_multipath_hash_policy").strip() == "1"
 
 
+def test_a_router_that_goes_by_the_senders_hash_hashes_by_itself_once_its_seed_is_another(lab: Lab) -> None:
+    def read() -> list[str]:
+        names = ("ipv4/fib_multipath_hash", "ipv6/fib_multipath_hash")
+        files = [f"/proc/sys/net/{name}_{what}" for name in names for what in ("policy", "fields")]
+        return shell(lab.runtime, "r", f"cat {' '.join(files)}").split()
+
+    lab.apply("ecmp-rehash: {node: r, by: policy, value: 1}")
+    before = read()
+    name = lab.apply("ecmp-rehash: {node: r}")
+    assert before[::2] == ["1", "1"] and read() == ["3", "55", "3", "55"]
+    lab.injector.revert(name)
+    assert read() == before
+
+
 def test_what_cannot_be_made_leaves_nothing(lab: Lab) -> None:
     with pytest.raises(LabError, match="no link has the end 'r:eth3'; did you mean 'r:eth2'"):
         lab.apply('loss: {on: "r:eth3", percent: 1}')
