@@ -66,6 +66,7 @@ def outputs(command: F) -> F:
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @click.option("--list", "only_list", is_flag=True, help="Print name, title, topology and rules, and run nothing.")
+@click.option("--on", metavar="LAB", help="Only on this topology, of those that the scenarios name.")
 @click.option("--core", is_flag=True, help="Only the scenarios marked `core: true`.")
 @click.option(
     "--repetitions", type=click.IntRange(min=1), metavar="N", help="Run each N times, not as often as it says."
@@ -74,8 +75,8 @@ def outputs(command: F) -> F:
 @outputs
 @lab_options
 def test(
-    path: Path | None, runtime_name: str, names: tuple[str, ...], only_list: bool, core: bool, repetitions: int | None,
-    in_full: bool, files: Outputs,
+    path: Path | None, runtime_name: str, names: tuple[str, ...], only_list: bool, on: str | None, core: bool,
+    repetitions: int | None, in_full: bool, files: Outputs,
 ) -> None:  # fmt: skip
     """Run scenarios: those called NAME, or all in ./containerlab/scenarios (--topology DIR or FILE for others).
 
@@ -84,7 +85,7 @@ def test(
     """
     from lab.scenario import suite
 
-    cases = _cases(names, path, core=core)
+    cases = [case for case in _cases(names, path, core=core) if on in (None, case.topology.name)]
     if only_list:
         click.echo(table([("NAME", "TITLE", "TOPOLOGY", "COVERS"), *map(_listed, cases)]))
         return
@@ -121,7 +122,7 @@ def _cases(names: Sequence[str], path: Path | None, *, core: bool) -> "list[Case
 
 def _listed(case: "Case") -> tuple[str, ...]:
     scenario = case.scenario
-    return scenario.name, scenario.title, scenario.topology, " ".join(scenario.covers) or "-"
+    return scenario.name, scenario.title, case.topology.name, " ".join(scenario.covers) or "-"
 
 
 def _show(found: "Result", *, in_full: bool) -> None:
@@ -133,12 +134,12 @@ def _show(found: "Result", *, in_full: bool) -> None:
 def _summary(findings: "Findings") -> list[str]:
     rows = [("SCENARIO", "VERDICT", "CHECKS", "RUNS", "SECONDS")]
     for result in findings.results:
-        checks = result.every_check
+        checks = [check for check in result.every_check if check.judged]
         passed = sum(check.passed for check in checks)
         seconds = sum(run.whole.until for run in result.runs)
         verdict = "PASS" if result.passed else "FAIL"
         counts = f"{passed} of {len(checks)}"
-        rows.append((result.scenario.name, verdict, counts, str(len(result.runs)), f"{seconds:.1f}"))
+        rows.append((result.name, verdict, counts, str(len(result.runs)), f"{seconds:.1f}"))
     for each in findings.not_run:
         rows.append((each.name, "SKIP" if each.skipped else "ERROR", each.reason, "0", "0.0"))
     good = sum(result.passed for result in findings.results)
