@@ -47,6 +47,30 @@ class Outputs:
             html.write(facts, self.html)
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which scenarios, of those that there are, and on which of their topologies."""
+
+    core: bool
+    on: str | None
+
+    def holds(self, case: "Case") -> bool:
+        """Whether it is one of them."""
+        return (case.scenario.core or not self.core) and self.on in (None, case.topology.name)
+
+
+def selection(command: F) -> F:
+    """`--core` and `--on`, handed to the command as one `Selection`."""
+
+    def run(core: bool, on: str | None, **others: Any) -> Any:
+        return command(only=Selection(core, on), **others)
+
+    wrapped: Callable[..., Any] = update_wrapper(run, command)
+    wrapped = click.option("--core", is_flag=True, help="Only the scenarios marked `core: true`.")(wrapped)
+    words = "Only on this topology, of those that the scenarios name."
+    return cast(F, click.option("--on", metavar="LAB", help=words)(wrapped))
+
+
 def outputs(command: F) -> F:
     """`--json`, `--junit-xml` and `--html`, handed to the command as one `Outputs`."""
 
@@ -66,16 +90,15 @@ def outputs(command: F) -> F:
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @click.option("--list", "only_list", is_flag=True, help="Print name, title, topology and rules, and run nothing.")
-@click.option("--on", metavar="LAB", help="Only on this topology, of those that the scenarios name.")
-@click.option("--core", is_flag=True, help="Only the scenarios marked `core: true`.")
 @click.option(
     "--repetitions", type=click.IntRange(min=1), metavar="N", help="Run each N times, not as often as it says."
 )
 @click.option("--report", "in_full", is_flag=True, help="Print each scenario's whole report, not its checks alone.")
+@selection
 @outputs
 @lab_options
 def test(
-    path: Path | None, runtime_name: str, names: tuple[str, ...], only_list: bool, on: str | None, core: bool,
+    path: Path | None, runtime_name: str, names: tuple[str, ...], only_list: bool, only: Selection,
     repetitions: int | None, in_full: bool, files: Outputs,
 ) -> None:  # fmt: skip
     """Run scenarios: those called NAME, or all in ./containerlab/scenarios (--topology DIR or FILE for others).
@@ -85,7 +108,7 @@ def test(
     """
     from lab.scenario import suite
 
-    cases = [case for case in _cases(names, path, core=core) if on in (None, case.topology.name)]
+    cases = [case for case in _cases(names, path) if only.holds(case)]
     if only_list:
         click.echo(table([("NAME", "TITLE", "TOPOLOGY", "COVERS"), *map(_listed, cases)]))
         return
@@ -107,17 +130,16 @@ def code_of(findings: "Findings") -> int:
     return UNREACHABLE if findings.not_run or not findings.results else 0
 
 
-def _cases(names: Sequence[str], path: Path | None, *, core: bool) -> "list[Case]":
+def _cases(names: Sequence[str], path: Path | None) -> "list[Case]":
     from lab.scenario import files
 
     try:
-        cases = files.read(files.find(names, path))
+        return files.read(files.find(names, path))
     except ConfigError as error:
         click.echo(str(error), err=True)
         raise SystemExit(USAGE) from None
     except (LabError, OSError) as error:
         fail(str(error), USAGE)
-    return [case for case in cases if case.scenario.core or not core]
 
 
 def _listed(case: "Case") -> tuple[str, ...]:

@@ -9,7 +9,7 @@ NOT_MEASURED = "not measured"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the verdict. Not `judged`: the bound is what another system promises, and this one is only compared."""
+    """One line of the verdict. Not `judged`: the bound is what another system promises, this one is only compared."""
 
     name: str
     passed: bool

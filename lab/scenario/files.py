@@ -33,7 +33,10 @@ def find(names: Sequence[str], place: Path | None) -> list[Path]:
 
 
 def read(paths: Sequence[Path]) -> list[Case]:
-    """The scenarios in some files, each on all its topologies. Raises `ConfigError` with the problems of all of them, or OSError."""
+    """The scenarios in some files, each on all its topologies.
+
+    Raises `ConfigError` with the problems of all of them, or OSError.
+    """
     topologies: dict[Path, Topology] = {}
     cases: list[Case] = []
     problems: list[Problem] = []

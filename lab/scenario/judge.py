@@ -3,8 +3,8 @@
 A bound that is exceeded fails, and so does one whose evidence is missing: nothing passes for want of a measurement.
 The only bounds without a check are those that a lab cannot show (`RunEvidence.left_out`), which the report names.
 
-On a lab that is only compared, bounds are what another system promises: they are measured and not judged. What is judged
-there is that the comparison could be made: the run came to its end, and what was to be done was done.
+On a lab that is only compared, bounds are what another system promises: they are measured and not judged. What is
+judged there is that the comparison could be made: the run came to its end, and what was to be done was done.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

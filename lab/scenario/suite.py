@@ -17,11 +17,11 @@ from typing import Self
 
 from lab.job.bring_up import Owned
 from lab.runtime import LabError, Progress, Runtime
+from lab.scenario import routing
 from lab.scenario.engine import Engine
 from lab.scenario.evidence import RunEvidence, Surroundings
 from lab.scenario.junit import NotRun
 from lab.scenario.parse import Case
-from lab.scenario import routing
 from lab.scenario.result import Result, topology_json
 from lab.scenario.stage import LabStage, settled
 from lab.topology.model import Topology
