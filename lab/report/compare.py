@@ -1,4 +1,4 @@
-"""One scenario on several labs side by side: a table for each thing that was measured, with a row for each step. No I/O.
+"""One scenario on several labs side by side: a table for each thing measured, with a row for each step. No I/O.
 
 Of several repetitions counts are sums, a gap is the longest and failover_time the median.
 """
