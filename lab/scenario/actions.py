@@ -178,11 +178,11 @@ class Actions:
 
 
 def _ordered(said: str) -> float:
-    """When `node-start drain` gave its order: the machine's uptime, rounded down, which is what `monotonic` counts."""
+    """When `node-start drain` gave its order. It says so in uptime, rounded down, which counts a suspended time too."""
     last = said.strip().rpartition("\n")[2].split()
     if len(last) != 2 or last[0] != "at":
         raise LabError(f"node-start said {said.strip()!r}: expected a last line 'at SECONDS'")
-    return float(last[1])
+    return float(last[1]) - (time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic())
 
 
 def _ignored(_: object) -> None:
