@@ -180,7 +180,7 @@ def test_nothing_of_our_environment_reaches_exabgp(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_name_server_out_of_reach_costs_exabgp_less_than_the_supervisor_waits() -> None:
-    """Three of them at most, each asked once for one second; by default it is twice for five, for each search domain."""
+    """Three at most, each asked once for one second; by default it is twice for five, for each search domain."""
     words = environment("nobody", "/x")["RES_OPTIONS"].split()
     options = {name: int(value) for name, value in (word.split(":") for word in words)}
     assert environment("nobody", "/x")["LOCALDOMAIN"] == ""
