@@ -86,6 +86,8 @@ def _expected(prefix: str, expect: Expect, found: StepEvidence, run: RunEvidence
         yield number(f"{prefix}BGP sessions dropped", expect.session_drops, found.session_drops)
     if expect.always_routed:
         yield _always_routed(f"{prefix}every router had a next hop always", found)
+    for node in expect.keeps:
+        yield _kept(f"{prefix}every router that sent to {node} always did", node, found)
     yield from _of_fairhop(prefix, expect, found, run)
 
 
@@ -140,6 +142,20 @@ def _always_routed(title: str, found: StepEvidence) -> Check:
         return Check(title, True, f"{prefixes} routes, {len(found.changes)} changes, none to nothing", bound)
     router, prefix, seconds = max(without, key=lambda gap: gap[2])
     value = f"{len(without)} times, longest {shown(seconds, 'ms')}: {router} had none for {prefix}"
+    return Check(title, False, value, bound)
+
+
+def _kept(title: str, node: str, found: StepEvidence) -> Check:
+    bound = "no moment without"
+    before = found.before or {}
+    sent = {(router, vip) for router, rows in before.items() for vip, hops in rows.items() if node in hops}
+    if not sent:
+        return Check(title, False, NOT_MEASURED, bound)
+    ceased = [each for each in found.changes if (each.router, each.prefix) in sent and node not in each.hops]
+    if not ceased:
+        return Check(title, True, f"{len(sent)} routes, {len(found.changes)} changes, each with it", bound)
+    first = min(ceased, key=lambda change: change.time)
+    value = f"{len(ceased)} times, first {first.router}: {first.prefix} went to {' '.join(first.hops) or 'nobody'}"
     return Check(title, False, value, bound)
 
 

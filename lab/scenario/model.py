@@ -113,6 +113,7 @@ class Expect(Counts):
     routes: Mapping[str, Mapping[str, tuple[str, ...]]] = {}  # router -> VIP prefix -> nodes it sends to, at the end
     session_drops: Bound | None = None  # BGP sessions, seen from the routers, that were up and went down
     always_routed: bool = False  # no router that had next hops for a VIP prefix had none
+    keeps: tuple[str, ...] = ()  # nodes that no router ceased to send a VIP prefix to, for any moment
     events: Mapping[str, Mapping[str, Bound]] = {}  # edge or "all" -> pattern of transitions -> how many
     digests: Verdict | Mapping[str, Verdict] | None = None  # of all sites, or by site
 

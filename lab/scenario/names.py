@@ -138,6 +138,8 @@ class _Names:
                 kind = streams[name].kind
                 yield from self._counts((*path, "streams", name), counts, [kind], f"'{name}', which is {kind}")
         yield from _unknown((*path, "share"), expect.share, self._edges, "edge")
+        nodes = [node.name for node in self._plan.nodes.values()]
+        yield from _unknown((*path, "keeps"), expect.keeps, nodes, "node")
         for key, rows in (("reasons", expect.reasons), ("events", expect.events)):
             yield from _unknown((*path, key), rows, [*self._edges, ALL], "edge")
         labels = [reason.label for reason in Reason if reason]

@@ -36,7 +36,7 @@ EXPECT: dict[str, Any] = {
     "moved": {"min": 30}, "reasons": {"all": {"no_backend": 0, "ttl": 1}, "a-e1": {"ttl": 1}},
     "routes": {"a-r1": {"203.0.113.10/32": ["a-e2"]}}, "session_drops": 0, "always_routed": True,
     "events": {"a-e1": {"vip *": 1, "vip *: announced -> withdrawn, drained": 1}, "all": {"vip *": 1}},
-    "digests": "equal",
+    "digests": "equal", "keeps": ["a-e2"],
 }  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def failed(found: StepEvidence, **values: Any) -> list[str]:
 
 def test_a_good_step_passes_every_check() -> None:
     assert failed(step()) == []
-    assert len(step_checks(step(), run_of())) == 22
+    assert len(step_checks(step(), run_of())) == 23
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,11 @@ def test_a_good_step_passes_every_check() -> None:
         ({"session_drops": 1}, ["BGP sessions dropped"]),
         (
             {"changes": [Change(2.0, "a-r1", "203.0.113.10/32", ())]},
-            ["every router had a next hop always"],
+            ["every router had a next hop always", "every router that sent to a-e2 always did"],
+        ),
+        (
+            {"changes": [Change(2.0, "a-r1", "203.0.113.10/32", ("a-e1",))]},
+            ["every router that sent to a-e2 always did"],
         ),
         ({"digests": GOOD["digests"] | {"b-e2": {"web": "y"}}}, ["site b: table digests of b-e1, b-e2"]),
         ({"outcomes": [Outcome("a-e1: x", 1, 0)]}, ["a-e1: x"]),
@@ -118,7 +122,7 @@ def test_only_what_fairhop_tells_is_left_out_for_other_targets() -> None:
     reasons = dict.fromkeys(("reasons", "events", "digests"), "haproxy")
     found = step(reasons=None, events=None, digests=None)
     assert failed(found, left_out=reasons) == []
-    assert len(step_checks(found, run_of(left_out=reasons))) == 14
+    assert len(step_checks(found, run_of(left_out=reasons))) == 15
 
 
 def test_a_run_that_did_not_come_to_its_end_or_judges_nothing_has_failed() -> None:
@@ -172,6 +176,20 @@ def test_always_routed_fails_exactly_when_a_router_lost_its_last_next_hop(change
     found = step({"always_routed": True}, changes=told)
     (check,) = step_checks(found, run_of())
     assert check.passed == all(any_hop for _, any_hop in changes)
+
+
+@given(hops=st.lists(st.sets(st.sampled_from(("a-e1", "a-e2"))), max_size=6))
+def test_a_node_is_kept_unless_a_router_that_sent_to_it_ceased_to(hops: list[set[str]]) -> None:
+    told = [Change(float(number), "a-r1", "203.0.113.10/32", tuple(each)) for number, each in enumerate(hops)]
+    elsewhere = Change(0.5, "b-r1", "203.0.113.10/32", ())
+    for node in ("a-e1", "a-e2"):
+        (check,) = step_checks(step({"keeps": [node]}, changes=[*told, elsewhere]), run_of())
+        assert check.passed == all(node in each for each in hops)
+
+
+def test_a_node_that_no_router_sent_to_was_not_kept() -> None:
+    (check,) = step_checks(step({"keeps": ["b-e1"]}), run_of())
+    assert (check.passed, check.value) == (False, "not measured")
 
 
 def test_a_router_that_never_had_a_next_hop_has_lost_none_and_gaps_end_with_the_next_hop() -> None:
