@@ -74,12 +74,9 @@ HELD: dict[str, str] = {
     "F18": "edge/test_daemon.py::test_a_rollback_follows_what_ran_before_in_less_than_a_second",
 }
 PLAYED: dict[str, str] = {
-    "F10": "uplink-lost uplinks-lost uplink-one-way",
+    "F10": "uplink-lost uplinks-lost",
     "F11": "views-split",
-    "F13": "clock-jump",
-    "F14": "restart-storm",
-    "F15": "site-cold-start edge-added",
-    "F16": "drain-under-load node-undrain-under-load two-edges-drained edge-drain vip-drain site-drain backend-restart",
+    "F16": "drain-under-load edge-drain vip-drain site-drain backend-restart",
     "F17": "bad-config backend-drain",
     "F18": "rollback",
 }
