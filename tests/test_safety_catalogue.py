@@ -84,10 +84,7 @@ PLAYED: dict[str, str] = {
     "F9": "exabgp-frozen",
     "F10": "uplink-lost uplinks-lost uplink-one-way",
     "F11": "views-split",
-    "F13": "clock-jump",
-    "F14": "restart-storm",
-    "F15": "site-cold-start edge-added",
-    "F16": "drain-under-load node-undrain-under-load two-edges-drained edge-drain vip-drain site-drain backend-restart",
+    "F16": "drain-under-load edge-drain vip-drain site-drain backend-restart",
     "F17": "bad-config backend-drain",
     "F18": "rollback",
 }
