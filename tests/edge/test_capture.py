@@ -246,7 +246,7 @@ def test_a_file_without_packets_is_one_too_and_the_count_is_said_last(
 @pytest.mark.kernel
 def test_a_second_capture_ends_with_5_and_no_forwarder_with_3(loaded: LoadedForwarder, pins: Path) -> None:
     def refused(pin: Path, meanwhile: Callable[[], object]) -> tuple[int, str]:
-        command = [FAIRHOP, "capture", "--pin", pin, "--seconds", "1"]
+        command = [str(FAIRHOP), "capture", "--pin", str(pin), "--seconds", "1"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
             while process.poll() is None:
                 meanwhile()
