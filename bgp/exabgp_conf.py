@@ -100,10 +100,14 @@ def environment(user: str, env_file: str) -> dict[str, str]:
     """ExaBGP's whole environment. Nothing of the daemon's own leaks into it, nor a machine-wide exabgp.env.
 
     Errors only in the log, to stderr: at DEBUG it prints the MD5 key. No FIFO, no listening socket, no PID file.
+    While it loads it looks its host's name up: a name server out of reach costs it a second, not the ten of the default,
+    in which the supervisor would give it up each time.
     """
     return {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         "LANG": "C.UTF-8",
+        "LOCALDOMAIN": "",
+        "RES_OPTIONS": "timeout:1 attempts:1",
         "EXABGP_ENVFILE": env_file,
         "exabgp_daemon_user": user,
         "exabgp_daemon_drop": "true",

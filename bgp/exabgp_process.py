@@ -143,7 +143,7 @@ class ExaBGP:
 
     def _command(self) -> tuple[list[str], dict[str, str]]:
         assert self._runner is not None
-        argv = [sys.executable, "-I", "-m", "exabgp", "server", str(self._dir.conf)]
+        argv = [sys.executable, "-I", "-m", "bgp.exabgp", "server", str(self._dir.conf)]
         return argv, environment(self._runner.name, str(self._dir.env))
 
     def _digest(self) -> str:

@@ -29,6 +29,9 @@ CLOSE_FROM: Final = 200
 ADRIFT_LIMIT: Final = 3.0
 """Seconds without a relay after which routers that keep stale routes must hear of it in another way."""
 
+HAND_OVER: Final = 10.0
+"""Seconds that routes stay for the daemon that is started next, after a stop that leaves them to it."""
+
 OnChange = Callable[[Event], None]
 
 
@@ -117,11 +120,14 @@ class Speaker:
         now = time.monotonic()
         self._fed.update(dict.fromkeys(prefixes, now))
 
-    def _send(self) -> None:
+    def _send(self, longer: float = 0.0) -> None:
+        """`longer`: a lease that runs is to last so many seconds from now at least; one that is over stays so."""
         if self._desired is None or self._link is None:
             return
-        lease = self.config.lease
-        routes = {p: None if r is None else (r, self._fed[p] + lease) for p, r in self._routes.items()}
+        now, until = time.monotonic(), {prefix: fed + self.config.lease for prefix, fed in self._fed.items()}
+        if longer:
+            until = {prefix: max(end, now + longer) if end > now else end for prefix, end in until.items()}
+        routes = {p: None if r is None else (r, until[p]) for p, r in self._routes.items()}
         self._seq += 1
         self._sent_at = time.monotonic()
         self._link.send(encode_declare(Declare(self._seq, routes, self._generation)))
@@ -151,9 +157,14 @@ class Speaker:
         return f"the announcer has been {self._supervisor.phase.value} for {silent:.1f} s: {self._supervisor.reason}"
 
     async def stop(self, withdraw: bool = True) -> None:
-        """Withdraw all with the sessions up and end ExaBGP; without `withdraw`, leave it to the next daemon."""
+        """Withdraw all with the sessions up and end ExaBGP; without `withdraw`, leave it to the next daemon.
+
+        Then what is under a lease stays for `HAND_OVER` seconds at least: a daemon on a busy machine starts slowly.
+        """
         if self._timer is not None:
             self._timer.cancel()
+        if not withdraw:
+            self._send(longer=HAND_OVER)
         if withdraw and self._link is not None:
             self.declare({})
             if not self._closing:

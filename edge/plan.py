@@ -41,9 +41,9 @@ def select(pool: PoolConfig, view: PoolView, panic_below: float = 0.0) -> Select
     """
     willing = [backend for backend in pool.backends if backend.name not in view.drained]
     able = [backend for backend in willing if backend.weight]
-    healthy = [backend for backend in able if backend.name not in view.down and backend.name not in view.kept]
+    healthy = {backend.name for backend in able} - view.down - view.kept
     panic = not healthy or len(healthy) < panic_below * len(able)
-    chosen = {backend.name for backend in willing if panic or backend in healthy or backend.name in view.kept}
+    chosen = {backend.name for backend in willing if panic or backend.name in healthy or backend.name in view.kept}
     # Members without slots keep their key: tables of one configuration then compare slot by slot.
     members = tuple(
         Member(str(backend.address), backend.weight if backend.name in chosen else 0) for backend in pool.backends

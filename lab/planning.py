@@ -264,7 +264,7 @@ def _target_problems(lab: LabPlan) -> Iterator[str]:
         made = others[0] if others else ""
         if made and lab.underlay == 6:
             yield f"node {node.name}: {made} is rendered for fairhop.underlay 4 only"
-        if made in ("gobgp", "haproxy", "nft") and node.bfd:
+        if made == "gobgp" and node.bfd:
             yield f"node {node.name}: {made} has no BFD here: expected no label fairhop.bfd"
     for site in sorted({node.site for node in lab.having(Role.EDGE)}):
         targets = sorted({node.target for node in lab.having(Role.EDGE, site)})

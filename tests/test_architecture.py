@@ -37,7 +37,7 @@ CORES_BY_PACKAGE = {
     "lab/observe/flowtap": "flows",
     "lab/nodes": "gobgp_table nft_rules",
     "lab/render": "bird frr frr_policy gobgp haproxy host lab_files nft peers stock store target tls",
-    "lab/report": "cdf failover layout marks page rates result scale svg tables timeaxis timeline topology",
+    "lab/report": "cdf compare failover layout marks page rates result scale svg tables timeaxis timeline topology",
     "lab/scenario": "bounds checks evidence flows judge judge_repetitions judge_traffic junit model moves names parse "
     "result routing staging text",
     "lab/topology": "dotenv envsubst graph inherit keys kinds links model notes parse",

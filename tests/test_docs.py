@@ -75,6 +75,22 @@ def test_a_command_in_the_text_has_its_verbs_and_options(document: str, command:
     assert {word for word in rest if word.startswith("-")} <= options
 
 
+def test_every_document_is_found_from_the_readme_and_no_link_leads_nowhere() -> None:
+    todo, found, broken = [ROOT / "README.md"], set[Path](), []
+    while todo:
+        page = todo.pop()
+        if page in found:
+            continue
+        found.add(page)
+        for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+            target = (page.parent / link).resolve()
+            if "://" not in link and not target.exists():
+                broken.append(f"{page.relative_to(ROOT)}: {link}")
+            todo += [target] if target.is_file() and target.suffix == ".md" else target.glob("*.md")
+    assert broken == []
+    assert [path.name for path in DOCUMENTS if path not in found] == []
+
+
 def test_the_verdict_in_the_readme_is_of_the_steps_that_are_run() -> None:
     text = (ROOT / "README.md").read_text()
     for step in ("edge drain", "edge return", "edge kill", "edge restart", "site drain", "site return"):

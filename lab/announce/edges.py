@@ -20,7 +20,7 @@ from lab.runtime import LabError
 FAIRHOP = str(Path(sys.prefix) / "bin" / "fairhop")
 _SERVES_WITHIN = 30.0
 # How the processes of a node are told apart by their command lines.
-_MARKS = {"exabgp": "-m exabgp", "relay": "bgp.relay", "checker": "edge.checks", "bfd": "bgp.bfd", "all": ""}
+_MARKS = {"exabgp": "-m bgp.exabgp", "relay": "bgp.relay", "checker": "edge.checks", "bfd": "bgp.bfd", "all": ""}
 
 
 def runner() -> str:

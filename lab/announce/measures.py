@@ -141,7 +141,9 @@ def _each_gone(bed: Bed, armed: Armed, began: float, found: Found) -> float:
     stayed = len(set(bed.world.prefixes) - first.keys())
     seen = {"gone once": len(first), "stayed": stayed, "routes now": len(bed.watch.table())}
     found.facts.setdefault("not all gone at one moment", []).append(seen)
-    return NEVER if stayed else 1000 * (max(first.values()) - began)
+    # What was announced again before the router came to remove it never went: a session lives that stands by it.
+    again = len(bed.watch.table()) == len(bed.world.prefixes)
+    return 1000 * (max(first.values()) - began) if first and (again or not stayed) else NEVER
 
 
 def _relay_killed(bed: Bed, repetitions: int, _: Effort, tell: Progress) -> Found:

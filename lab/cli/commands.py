@@ -9,6 +9,7 @@ import click
 from edge.cli.common import CONFIG, NEGATIVE, fail, json_option, print_json
 from lab.cli.bench import bench
 from lab.cli.common import SCHEMA_VERSION, lab_options, load_topology, table, tell
+from lab.cli.compare import compare
 from lab.cli.demo import demo
 from lab.cli.fault import fault
 from lab.cli.files import runtime_for
@@ -185,6 +186,7 @@ def _node_row(node: NodeStatus) -> tuple[str, ...]:
 lab.add_command(bench)
 lab.add_command(demo)
 lab.add_command(report)
+lab.add_command(compare)
 lab.add_command(view)
 for _verb in (deploy, destroy, events, inspect, restart, save, start, stop):
     lab.add_command(_verb)

@@ -47,6 +47,30 @@ class Outputs:
             html.write(facts, self.html)
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which scenarios, of those that there are, and on which of their topologies."""
+
+    core: bool
+    on: str | None
+
+    def holds(self, case: "Case") -> bool:
+        """Whether it is one of them."""
+        return (case.scenario.core or not self.core) and self.on in (None, case.topology.name)
+
+
+def selection(command: F) -> F:
+    """`--core` and `--on`, handed to the command as one `Selection`."""
+
+    def run(core: bool, on: str | None, **others: Any) -> Any:
+        return command(only=Selection(core, on), **others)
+
+    wrapped: Callable[..., Any] = update_wrapper(run, command)
+    wrapped = click.option("--core", is_flag=True, help="Only the scenarios marked `core: true`.")(wrapped)
+    words = "Only on this topology, of those that the scenarios name."
+    return cast(F, click.option("--on", metavar="LAB", help=words)(wrapped))
+
+
 def outputs(command: F) -> F:
     """`--json`, `--junit-xml` and `--html`, handed to the command as one `Outputs`."""
 
@@ -66,16 +90,16 @@ def outputs(command: F) -> F:
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @click.option("--list", "only_list", is_flag=True, help="Print name, title, topology and rules, and run nothing.")
-@click.option("--core", is_flag=True, help="Only the scenarios marked `core: true`.")
 @click.option(
     "--repetitions", type=click.IntRange(min=1), metavar="N", help="Run each N times, not as often as it says."
 )
 @click.option("--report", "in_full", is_flag=True, help="Print each scenario's whole report, not its checks alone.")
+@selection
 @outputs
 @lab_options
 def test(
-    path: Path | None, runtime_name: str, names: tuple[str, ...], only_list: bool, core: bool, repetitions: int | None,
-    in_full: bool, files: Outputs,
+    path: Path | None, runtime_name: str, names: tuple[str, ...], only_list: bool, only: Selection,
+    repetitions: int | None, in_full: bool, files: Outputs,
 ) -> None:  # fmt: skip
     """Run scenarios: those called NAME, or all in ./containerlab/scenarios (--topology DIR or FILE for others).
 
@@ -84,7 +108,7 @@ def test(
     """
     from lab.scenario import suite
 
-    cases = _cases(names, path, core=core)
+    cases = [case for case in _cases(names, path) if only.holds(case)]
     if only_list:
         click.echo(table([("NAME", "TITLE", "TOPOLOGY", "COVERS"), *map(_listed, cases)]))
         return
@@ -106,22 +130,21 @@ def code_of(findings: "Findings") -> int:
     return UNREACHABLE if findings.not_run or not findings.results else 0
 
 
-def _cases(names: Sequence[str], path: Path | None, *, core: bool) -> "list[Case]":
+def _cases(names: Sequence[str], path: Path | None) -> "list[Case]":
     from lab.scenario import files
 
     try:
-        cases = files.read(files.find(names, path))
+        return files.read(files.find(names, path))
     except ConfigError as error:
         click.echo(str(error), err=True)
         raise SystemExit(USAGE) from None
     except (LabError, OSError) as error:
         fail(str(error), USAGE)
-    return [case for case in cases if case.scenario.core or not core]
 
 
 def _listed(case: "Case") -> tuple[str, ...]:
     scenario = case.scenario
-    return scenario.name, scenario.title, scenario.topology, " ".join(scenario.covers) or "-"
+    return scenario.name, scenario.title, case.topology.name, " ".join(scenario.covers) or "-"
 
 
 def _show(found: "Result", *, in_full: bool) -> None:
@@ -133,12 +156,12 @@ def _show(found: "Result", *, in_full: bool) -> None:
 def _summary(findings: "Findings") -> list[str]:
     rows = [("SCENARIO", "VERDICT", "CHECKS", "RUNS", "SECONDS")]
     for result in findings.results:
-        checks = result.every_check
+        checks = [check for check in result.every_check if check.judged]
         passed = sum(check.passed for check in checks)
         seconds = sum(run.whole.until for run in result.runs)
         verdict = "PASS" if result.passed else "FAIL"
         counts = f"{passed} of {len(checks)}"
-        rows.append((result.scenario.name, verdict, counts, str(len(result.runs)), f"{seconds:.1f}"))
+        rows.append((result.name, verdict, counts, str(len(result.runs)), f"{seconds:.1f}"))
     for each in findings.not_run:
         rows.append((each.name, "SKIP" if each.skipped else "ERROR", each.reason, "0", "0.0"))
     good = sum(result.passed for result in findings.results)

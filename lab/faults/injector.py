@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from lab.faults import act_edges, act_links, act_nodes, act_traffic, parse, undo
+from lab.faults import act_clock, act_edges, act_links, act_nodes, act_traffic, parse, undo
 from lab.faults.act import Act
 from lab.faults.journal import Entry, Journal
 from lab.faults.model import problems
@@ -32,6 +32,7 @@ MAKERS: Mapping[str, Callable[[Act, Any], str]] = {
     "freeze": act_nodes.freeze,
     "kill-process": act_nodes.kill_process,
     "disk-full": act_nodes.disk_full,
+    "clock-jump": act_clock.clock_jump,
     "store-loss": act_nodes.store_loss,
     "router-restart": act_nodes.router_restart,
     "session-reset": act_nodes.session_reset,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from lab.faults import links
+from lab.faults import act_clock, links
 from lab.faults.journal import Entry, Undo
 from lab.faults.site import Process, Site, alive
 from lab.netns import linux
@@ -45,6 +45,11 @@ def _qdisc(site: Site, node: str, words: tuple[str, ...]) -> None:
     device, where, handle = words
     if f" {handle} " in site.run(node, "tc", "qdisc", "show", "dev", device).stdout:
         site.must(node, "tc", "qdisc", "del", "dev", device, where)
+
+
+def _queue_length(site: Site, node: str, words: tuple[str, ...]) -> None:
+    device, length = words
+    site.must(node, "ip", "link", "set", "dev", device, "txqueuelen", length)
 
 
 def _link_gone(site: Site, node: str, words: tuple[str, ...]) -> None:
@@ -112,9 +117,18 @@ def _reload(site: Site, node: str, words: tuple[str, ...]) -> None:
             raise LabError(f"node {node}: fairhop reload: {done.stderr.strip() or done.stdout.strip()}")
 
 
+def _clock(site: Site, node: str, words: tuple[str, ...]) -> None:
+    """Set clocks back; a node that was started since has none that is off."""
+    if site.pid(node):
+        there = act_clock.read(site, node)
+        before = {name: int(value) for name, _, value in (word.rpartition("=") for word in words)}
+        act_clock.write(site, node, {name: value for name, value in before.items() if name in there})
+
+
 _STEPS: Mapping[str, Step] = {
     "nft": _nft,
     "qdisc": _qdisc,
+    "queue-length": _queue_length,
     "link-gone": _link_gone,
     "sysctl": _sysctl,
     "interface": _interface,
@@ -124,4 +138,5 @@ _STEPS: Mapping[str, Step] = {
     "unmount": _unmount,
     "remove": _remove,
     "reload": _reload,
+    "clock": _clock,
 }

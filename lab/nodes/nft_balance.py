@@ -1,16 +1,21 @@
 """Keeps nftables' balancing rules to the backends that live: `python3 -m lab.nodes.nft_balance balance.json OK-FILE`.
 
-Each backend is asked by HTTP at the interval that the file says. OK-FILE exists while there is at least one that lives
-and the rules are in the kernel: whoever announces the VIPs looks there. When this program ends the rules stay.
+Each backend is asked by HTTP at the interval that the file says. While /run/hold/backend-NAME exists that backend is
+drained: it gets no new flows (`node-start drain backend NAME` makes the file), and conntrack keeps those that it has.
+OK-FILE exists while at least one lives and the rules are in the kernel: whoever announces the VIPs looks there. When
+this program ends the rules stay.
 """
 
 import asyncio
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from lab.nodes.nft_rules import Backend, Balance, Check, Health, parse, rules
 
+HOLD: Final = Path("/run/hold")
 _MOST = 1 << 16  # bytes of an answer that are looked at
 
 
@@ -30,6 +35,11 @@ async def probe(backend: Backend, check: Check) -> bool:
     return answer.split(b" ", 2)[1:2] == [b"200"]
 
 
+def drained(names: Iterable[str]) -> frozenset[str]:
+    """The backends that an operator has drained."""
+    return frozenset(name for name in names if (HOLD / f"backend-{name}").exists())
+
+
 def apply(balance: Balance, living: frozenset[str], well: Path) -> None:
     """Put the rules into the kernel. Raises CalledProcessError when nft refuses them."""
     if not living:
@@ -42,14 +52,17 @@ def apply(balance: Balance, living: frozenset[str], well: Path) -> None:
 
 async def run(balance: Balance, well: Path) -> None:
     """Check and apply until cancelled."""
-    health = Health([one.name for one in balance.backends], balance.check.rise, balance.check.fall)
-    apply(balance, health.living(), well)
+    names = [one.name for one in balance.backends]
+    health = Health(names, balance.check.rise, balance.check.fall)
+    applied: frozenset[str] | None = None
     while True:
-        results = await asyncio.gather(*(probe(one, balance.check) for one in balance.backends))
-        changed = [health.saw(one.name, up) for one, up in zip(balance.backends, results, strict=True)]
-        if any(changed):
-            apply(balance, health.living(), well)
+        if (wanted := health.living() - drained(names)) != applied:
+            apply(balance, wanted, well)
+            applied = wanted
         await asyncio.sleep(balance.check.interval)
+        results = await asyncio.gather(*(probe(one, balance.check) for one in balance.backends))
+        for one, up in zip(balance.backends, results, strict=True):
+            health.saw(one.name, up)
 
 
 if __name__ == "__main__":

@@ -138,8 +138,9 @@ def _filter(lab: LabPlan, node: NodePlan, peer: Peer, version: int) -> str:
     return f"\nfilter from_{peer.label}_{version} {{\n{body}}}\n"
 
 
-def _bfd(lab: LabPlan, node: NodePlan, peer: Peer) -> str:
-    if node.bfd is None or not lab.speak_bfd(node, peer.node):
+def bfd_lines(lab: LabPlan, node: NodePlan, peer: NodePlan) -> str:
+    """What a BGP protocol towards `peer` says of BFD; nothing where the two do not speak it."""
+    if node.bfd is None or not lab.speak_bfd(node, peer):
         return ""
     every = f"min rx interval {node.bfd.interval} ms; min tx interval {node.bfd.interval} ms"
     return f"  bfd {{ {every}; multiplier {node.bfd.multiplier}; }};\n"
@@ -154,7 +155,7 @@ def _protocol(lab: LabPlan, node: NodePlan, peer: Peer) -> str:
         local_asn=node.asn,
         address=peer.hop(4),
         asn=peer.node.asn,
-        bfd=_bfd(lab, node, peer),
+        bfd=bfd_lines(lab, node, peer.node),
         calls="passive on;" if peer.waits else "connect delay time 1; connect retry time 1;",
     )
     for version in (4, 6):

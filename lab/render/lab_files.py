@@ -14,9 +14,6 @@ from lab.render.store import etcd_yml
 from lab.render.target import announce_conf
 from lab.render.tls import nginx_tls_conf, tls_names
 
-# Interfaces towards these get an XDP_PASS program: a veth drops the frames that its peer sends by XDP_TX without one.
-_NATIVE_XDP = (Role.EDGE, Role.BACKEND, Role.PROXY)
-
 _NO_DAD = {4: "", 6: " nodad"}  # an address that is still being looked for twice serves nobody
 
 Renderer = Callable[[LabPlan, NodePlan], str]
@@ -37,8 +34,18 @@ def net_batch(lab: LabPlan, node: NodePlan) -> str:
 
 
 def xdp_pass(lab: LabPlan, node: NodePlan) -> str:
-    """The interfaces that need an XDP_PASS program, one a line."""
-    return "".join(f"{interface.name}\n" for interface, peer in lab.neighbours(node) if peer.role in _NATIVE_XDP)
+    """The interfaces that need an XDP_PASS program, one a line.
+
+    A veth without one drops the frames that its peer sends by XDP_TX, as fairhop's edges and receivers do. Towards
+    others it must not be: their own end has no program, which `fairhop lab check` would take for that fault.
+    """
+    return "".join(f"{interface.name}\n" for interface, peer in lab.neighbours(node) if _native_xdp(lab, peer))
+
+
+def _native_xdp(lab: LabPlan, node: NodePlan) -> bool:
+    if node.role is Role.EDGE:
+        return node.target == "fairhop"
+    return node.receiver == "fairhop" and lab.takes_tunnels(node)
 
 
 def _addresses(lab: LabPlan, node: NodePlan) -> Iterator[str]:

@@ -6,6 +6,7 @@ imported and nothing goes into the kernel.
 """
 
 from lab.addressing import LabPlan, NodePlan
+from lab.render.bird import bfd_lines
 
 _HEAD = """\
 # {name}: rendered from {lab}.clab.yml by `fairhop lab render`; edit that file, not this one.
@@ -32,7 +33,7 @@ protocol bgp {label} {{
   startup hold time 3;
   keepalive time 1;
   connect delay time 1; connect retry time 1;
-  error wait time 1, 4;
+{bfd}  error wait time 1, 4;
   graceful restart off;
   long lived graceful restart off;
   ipv4 {{ import none; export where source = RTS_STATIC; next hop address {own}; }};
@@ -44,6 +45,7 @@ protocol bgp {label} {{
 def announce_conf(lab: LabPlan, node: NodePlan) -> str:
     """The whole file; `bird -c` reads it."""
     parts = [_HEAD.format(name=node.name, lab=lab.name, router_id=node.router_id)]
+    parts += ["protocol bfd { }\n"] if node.bfd else []
     for version, vips in ((4, lab.vips4), (6, lab.vips6)):
         routes = "".join(f"  route {vip}/{vip.max_prefixlen} blackhole;\n" for vip in vips)
         parts.append(_STATIC.format(version=version, routes=routes))
@@ -57,6 +59,7 @@ def announce_conf(lab: LabPlan, node: NodePlan) -> str:
                 local_asn=node.asn,
                 address=interface.peer_address,
                 asn=router.asn,
+                bfd=bfd_lines(lab, node, router),
             )
         )
     return "".join(parts)

@@ -33,7 +33,7 @@ def _overview(results: Sequence[Result]) -> Markup:
     passed = sum(result.passed for result in results)
     rows = []
     for index, result in enumerate(results):
-        checks = [check for _, check in result.all_checks()]
+        checks = [check for _, check in result.all_checks() if check.judged]
         name = el("a", result.scenario.name, href=f"#s{index}")
         met = f"{sum(check.passed for check in checks)} of {len(checks)}"
         rows.append(
@@ -85,7 +85,7 @@ def _head(result: Result, anchor: str, many: bool) -> Markup:
     title = el("h2" if many else "h1", scenario.title or scenario.name)
     covers = f"; covers {', '.join(scenario.covers)}" if scenario.covers else ""
     said = f"Scenario {scenario.name} on {result.topology.name}, runtime {result.runtime}, {result.when}{covers}"
-    checks = [check for _, check in result.all_checks()]
+    checks = [check for _, check in result.all_checks() if check.judged]
     times = [value for each in failover_times(result).values() for value in each]
     tiles = [
         ("checks passed", f"{sum(check.passed for check in checks)} of {len(checks)}"),

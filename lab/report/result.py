@@ -27,12 +27,18 @@ class Part(BaseModel):
 
 
 class Check(Part):
-    """One expectation: what was measured, what was allowed."""
+    """One expectation: what was measured, what was allowed. Not `judged`: it is compared, whichever way it is."""
 
     name: str
     passed: bool
     value: str
     bound: str
+    judged: bool = True
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing speaks against passing."""
+        return self.passed or not self.judged
 
 
 class Scenario(Part):
@@ -60,9 +66,10 @@ class Link(Part):
 
 
 class Topology(Part):
-    """The lab that the scenario ran in."""
+    """The lab that the scenario ran in. `target`: what serves the VIPs at its edges."""
 
     name: str
+    target: str = ""
     nodes: tuple[Node, ...]
     links: tuple[Link, ...] = ()
 
@@ -165,7 +172,7 @@ class Run(Part):
 
 
 class Result(Part):
-    """One scenario with all its repetitions."""
+    """One scenario with all its repetitions. Not `judged`: the lab is one that the scenario's own is compared with."""
 
     schema_version: Literal[1]
     fairhop: str
@@ -178,6 +185,7 @@ class Result(Part):
     topology: Topology
     runs: tuple[Run, ...]
     checks: tuple[Check, ...] = ()
+    judged: bool = True
     passed: bool
 
     def all_checks(self) -> Iterator[tuple[str, Check]]:

@@ -61,7 +61,8 @@ def checks(result: Result) -> Markup:
 
 
 def _check_row(where: str, check: Check) -> tuple[Cell, ...]:
-    return badge(check.passed), where, check.name, check.value, check.bound
+    verdict: Content = badge(check.passed) if check.judged else f"not judged: {'met' if check.passed else 'not met'}"
+    return verdict, where, check.name, check.value, check.bound
 
 
 def runs(result: Result) -> Markup:
@@ -82,12 +83,13 @@ def steps(run: Run) -> Markup:
     """One row for each step."""
     rows = []
     for number, step in enumerate(run.steps, 1):
-        passed = all(check.passed for check in step.checks)
+        passed = all(check.holds for check in step.checks)
+        judged = any(check.judged for check in step.checks)
         shares = ", ".join(f"{edge} {quantity(count)}" for edge, count in step.edges.items()) or "-"
         moved = "-" if step.moved is None else f"{step.moved:,}"
         times = seconds(step.routes), seconds(step.taken)
         rows.append(
-            (badge(passed) if step.checks else "not judged", str(number), step.name, step.action or "-",
+            (badge(passed) if judged else "not judged", str(number), step.name, step.action or "-",
              f"{step.t:.2f}", f"{step.until:.2f}", *times, moved, shares, _remark(step))
         )  # fmt: skip
     head = ("verdict", "#", "step", "action", "from (s)", "to (s)", "routes", "taken", "moved", "edges", "remark")

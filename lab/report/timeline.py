@@ -53,7 +53,7 @@ def _steps(sheet: _Sheet, steps: Sequence[Step]) -> None:
     for index, step in enumerate(steps):
         x = sheet.scale.at(step.t)
         width = max(sheet.scale.at(step.until) - x, 2.0)
-        failed = sum(not check.passed for check in step.checks)
+        failed = sum(not check.holds for check in step.checks)
         name = f"{index + 1} {step.name}"
         label = name if width_of(name) <= width - 8 else fit(name, width - 8) if width > 60 else str(index + 1)
         said = f"step {index + 1}: {step.name}; {step.action or 'no action'}; {step.t:.3f} to {step.until:.3f} s"

@@ -117,10 +117,8 @@ class Actions:
     def _order_one(self, edge: str, move: Drain | Undrain, reason: str) -> float | None:
         drain = isinstance(move, Drain)
         if routing.target_of(self.plan, edge) != "fairhop":
-            if not move.nodes:
-                raise LabError(f"{edge}: its {routing.target_of(self.plan, edge)} drains as a whole: expected 'nodes'")
-            self._must(edge, "node-start", move.kind)
-            return time.monotonic()
+            what = ("backend", move.backend) if move.backend else ()
+            return _ordered(self._must(edge, "node-start", move.kind, *what).stdout)
         options = ["--json", "--reason", reason] if drain else ["--json"]
         if isinstance(move, Drain) and move.force:
             options.append("--force")
@@ -177,6 +175,14 @@ class Actions:
             said = (done.stderr or done.stdout).strip()
             raise LabError(f"{node}: '{' '.join(argv)}' ended with {done.returncode}: {said}")
         return done
+
+
+def _ordered(said: str) -> float:
+    """When `node-start drain` gave its order. It says so in uptime, rounded down, which counts a suspended time too."""
+    last = said.strip().rpartition("\n")[2].split()
+    if len(last) != 2 or last[0] != "at":
+        raise LabError(f"node-start said {said.strip()!r}: expected a last line 'at SECONDS'")
+    return float(last[1]) - (time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic())
 
 
 def _ignored(_: object) -> None:

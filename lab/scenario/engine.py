@@ -64,7 +64,7 @@ class Engine:
         run = RunEvidence(
             scenario, number, StepEvidence(_as_step(scenario), 0.0, 0.0), (),
             asked=asked(scenario, self._plan), sites=_sites(self._case), left_out=left_out(self._case),
-            up=up, converged=converged, next_hops=next_hops,
+            up=up, converged=converged, next_hops=next_hops, judged=self._case.judged,
         )  # fmt: skip
         steps, error = self._steps(start)
         return self._whole(replace(run, steps=steps, error=error), start, before)
@@ -201,9 +201,8 @@ def marks(facts: Mapping[str, Facts], start: float, edges: Edges) -> list[Mark]:
 
 def left_out(case: Case) -> dict[str, str]:
     """Expectations that this lab cannot show: what only fairhop's edges tell, where no edge is one."""
-    edges = case.plan.having(Role.EDGE)
-    targets = sorted({routing.target_of(case.plan, edge.name) for edge in edges})
-    if not edges or "fairhop" in targets:
+    targets = routing.targets(case.plan)
+    if not targets or "fairhop" in targets:
         return {}
     return dict.fromkeys(FAIRHOP_ONLY, f"the edges of {case.topology.name} are {' and '.join(targets)}, not fairhop")
 

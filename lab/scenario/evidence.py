@@ -119,7 +119,7 @@ class RunEvidence:
 
     `asked`: flows that each stream was to hold. `sites`: the edges of each site. `left_out`: expectations that cannot
     be looked at on this lab, and why. `rates`: the series of the result's JSON. `next_hops`: (router, prefix, hops)
-    rows before the first step.
+    rows before the first step. Not `judged`: the lab is one that the scenario's own is compared with.
     """
 
     scenario: Scenario
@@ -136,6 +136,7 @@ class RunEvidence:
     marks: Sequence[Mark] = ()
     faults: Sequence[FaultSpan] = ()
     error: str = ""
+    judged: bool = True
 
     @property
     def failover_times(self) -> list[tuple[str, float]]:

@@ -33,13 +33,16 @@ def find(names: Sequence[str], place: Path | None) -> list[Path]:
 
 
 def read(paths: Sequence[Path]) -> list[Case]:
-    """The scenarios in some files. Raises `ConfigError` with the problems of all of them, or OSError."""
+    """The scenarios in some files, each on all its topologies.
+
+    Raises `ConfigError` with the problems of all of them, or OSError.
+    """
     topologies: dict[Path, Topology] = {}
     cases: list[Case] = []
     problems: list[Problem] = []
     for path in paths:
         try:
-            cases.append(parse.load(path.read_text(), str(path), topologies_beside(path, topologies)))
+            cases += parse.load(path.read_text(), str(path), topologies_beside(path, topologies))
         except ConfigError as error:
             problems += error.problems
     if problems:

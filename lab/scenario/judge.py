@@ -2,9 +2,13 @@
 
 A bound that is exceeded fails, and so does one whose evidence is missing: nothing passes for want of a measurement.
 The only bounds without a check are those that a lab cannot show (`RunEvidence.left_out`), which the report names.
+
+On a lab that is only compared, bounds are what another system promises: they are measured and not judged. What is
+judged there is that the comparison could be made: the run came to its end, and what was to be done was done.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from lab.scenario import judge_traffic
@@ -20,17 +24,19 @@ FAIRHOP_ONLY = ("reasons", "events", "digests")
 def step_checks(found: StepEvidence, run: RunEvidence) -> tuple[Check, ...]:
     """The verdict on one step."""
     name = f"{found.step.name}: "
-    return (*_ended(found), *_outcomes(name, found.outcomes), *_expected(name, found.step.expect, found, run))
+    expected = _as_judged(_expected(name, found.step.expect, found, run), run)
+    return (*_ended(found), *_outcomes(name, found.outcomes), *expected)
 
 
 def run_checks(run: RunEvidence) -> tuple[Check, ...]:
     """The verdict on the run as a whole, without those on its steps."""
     done = len(run.steps)
     planned = len(run.scenario.steps)
-    checks = list(_expected("", run.scenario.expect, run.whole, run))
-    if done < planned or run.error:
+    checks = list(_as_judged(_expected("", run.scenario.expect, run.whole, run), run))
+    unfinished = done < planned or bool(run.error)
+    if unfinished or not run.judged:
         value = f"{done} of {planned} steps done{': ' if run.error else ''}{run.error}"
-        checks.insert(0, Check("the run came to its end", False, value, f"{planned} steps"))
+        checks.insert(0, Check("the run came to its end", not unfinished, value, f"{planned} steps"))
     return tuple(checks)
 
 
@@ -38,6 +44,10 @@ def all_checks(run: RunEvidence) -> tuple[Check, ...]:
     """Everything that decides whether a run passed; a scenario that judges nothing has not passed."""
     checks = (*(check for step in run.steps for check in step_checks(step, run)), *run_checks(run))
     return checks or (Check("something is judged", False, "no expectation", "at least one"),)
+
+
+def _as_judged(checks: Iterable[Check], run: RunEvidence) -> Iterator[Check]:
+    return (replace(check, judged=run.judged) for check in checks)
 
 
 def _ended(found: StepEvidence) -> Iterator[Check]:

@@ -1,6 +1,7 @@
 """The verdict on all repetitions of a scenario together: percentiles and sums. No I/O."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import ceil
 
 from lab.scenario import judge_traffic
@@ -28,7 +29,7 @@ def repetition_checks(runs: Sequence[RunEvidence]) -> tuple[Check, ...]:
     if over.session_drops is not None:
         drops = [run.whole.session_drops for run in runs]
         checks.append(_sum_check("all runs: BGP sessions dropped", over.session_drops, drops))
-    return tuple(checks)
+    return tuple(replace(check, judged=runs[0].judged) for check in checks)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

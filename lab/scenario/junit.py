@@ -45,24 +45,26 @@ def document(results: Sequence[Result], not_run: Sequence[NotRun] = ()) -> str:
 def _suite(result: Result) -> ET.Element:
     cases = [(run.number, check) for run in result.runs for check in all_checks(run)]
     cases += [(0, check) for check in result.checks]
-    failures = sum(not check.passed for _, check in cases)
+    failures = sum(not check.holds for _, check in cases)
     suite = ET.Element(
-        "testsuite", name=result.scenario.name, tests=str(len(cases)), failures=str(failures), errors="0",
+        "testsuite", name=result.name, tests=str(len(cases)), failures=str(failures), errors="0",
         skipped="0", time=f"{_seconds(result):.3f}", timestamp=result.around.when.removesuffix("Z"),
         hostname=result.around.runtime,
     )  # fmt: skip
     for number, check in cases:
         prefix = f"run {number}: " if number and len(result.runs) > 1 else ""
-        suite.append(_case(result.scenario.name, prefix, check))
+        suite.append(_case(result.name, prefix, check))
     return suite
 
 
 def _case(scenario: str, prefix: str, check: Check) -> ET.Element:
     case = ET.Element("testcase", classname=f"scenario.{scenario}", name=_text(prefix + check.name), time="0")
-    if not check.passed:
+    if not check.holds:
         text = _text(f"{check.value} (expected {check.bound})")
         failure = ET.SubElement(case, "failure", message=text, type="bound")
         failure.text = _text(str(check))
+    elif not check.judged:
+        ET.SubElement(case, "system-out").text = _text(str(check))
     return case
 
 

@@ -171,6 +171,7 @@ class Scenario(Model):
     title: str
     covers: tuple[str, ...] = ()
     topology: str
+    against: tuple[str, ...] = ()  # topologies on which the same is measured, to be compared and not to be judged
     runtimes: tuple[Runtime, ...] = ("netns", "containerlab")
     needs: tuple[str, ...] = ()
     repetitions: Count = 1

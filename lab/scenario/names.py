@@ -81,13 +81,10 @@ class _Names:
         path = (*path, move.kind)
         nodes = list(self._topology.nodes)
         if isinstance(move, Drain | Undrain):
-            yield from _unknown((*path, "nodes"), move.nodes, self._edges, "edge")
-            yield from _unknown((*path, "on"), move.on, self._edges, "edge")
-            yield from _unknown((*path, "vip"), [move.vip] if move.vip else [], list(self._services), "service")
-            backends = [backend.name for backend in self._plan.nodes.values() if backend.role.value in _RECEIVERS]
-            yield from _unknown((*path, "backend"), [move.backend] if move.backend else [], backends, "backend")
+            yield from self._order(path, move)
         elif isinstance(move, Reload | Rollback):
             yield from _unknown((*path, "nodes"), move.nodes, self._edges, "edge")
+            yield from self._of_fairhop(path, move.kind, move.nodes)
         elif isinstance(move, Kill | Start | Restart):
             yield from _unknown((*path, "nodes"), move.nodes, nodes, "node")
         elif isinstance(move, Exec):
@@ -105,6 +102,22 @@ class _Names:
                 self._faults.remove(move.name)
         elif isinstance(move, Heal):
             self._faults.clear()
+
+    def _order(self, path: Path, move: Drain | Undrain) -> Iterator[Finding]:
+        yield from _unknown((*path, "nodes"), move.nodes, self._edges, "edge")
+        yield from _unknown((*path, "on"), move.on, self._edges, "edge")
+        yield from _unknown((*path, "vip"), [move.vip] if move.vip else [], list(self._services), "service")
+        backends = [backend.name for backend in self._plan.nodes.values() if backend.role.value in _RECEIVERS]
+        yield from _unknown((*path, "backend"), [move.backend] if move.backend else [], backends, "backend")
+        if move.vip:
+            yield from self._of_fairhop((*path, "vip"), f"{move.kind} of a vip", move.on or self._edges)
+
+    def _of_fairhop(self, path: Path, what: str, edges: Collection[str]) -> Iterator[Finding]:
+        """Orders that only a fairhop edge understands."""
+        others = {target for edge in edges if edge in self._edges
+                  if (target := self._plan.nodes[edge].target) != "fairhop"}  # fmt: skip
+        if others:
+            yield path, f"{what}: edges that are {' and '.join(sorted(others))} cannot do it"
 
     def _announcing(self, path: Path, announcing: Announcing) -> Iterator[Finding]:
         if (announcing.without is None) == (announcing.only is None):

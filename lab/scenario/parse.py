@@ -27,39 +27,63 @@ _SHORT = {"nothing": Nothing}
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A scenario with the lab it runs on. `file`: where it was read from."""
+    """A scenario with the lab it runs on. `file`: where it was read from.
+
+    `judged`: the lab is the scenario's own, so that its bounds are judged; else they are only compared.
+    """
 
     scenario: Scenario
     topology: Topology
     plan: LabPlan
     file: str = ""
+    judged: bool = True
+
+    @property
+    def name(self) -> str:
+        """What it is called: the scenario, and the lab where it is not the scenario's own."""
+        return self.scenario.name if self.judged else f"{self.scenario.name} on {self.topology.name}"
 
 
 class NoTopologyError(LookupError):
     """There is no topology of that name; the text says which there are."""
 
 
-def load(text: str, file: str, topology_of: Callable[[str], Topology]) -> Case:
-    """Parse one scenario file. `topology_of`: a topology by its name, or `NoTopologyError`. Raises `ConfigError`."""
+def load(text: str, file: str, topology_of: Callable[[str], Topology]) -> tuple[Case, ...]:
+    """Parse one scenario file: a case for its topology, and one for each that it is compared with.
+
+    `topology_of`: a topology by its name, or `NoTopologyError`. Raises `ConfigError`.
+    """
     document = strictyaml.load(text, file)
     scenario = decode(document)
     stem = file.rpartition("/")[2].rpartition(".")[0]
     problems = []
     if stem != scenario.name:
         problems.append(document.problem(("name",), f"name is '{scenario.name}': expected the file's, '{stem}'"))
-    try:
-        topology = topology_of(scenario.topology)
-        plan = planning.plan(topology)
-    except NoTopologyError as error:
-        raise ConfigError([*problems, document.problem(("topology",), str(error))]) from None
-    except planning.PlanError as error:
-        message = f"topology '{scenario.topology}' cannot be addressed: {error.problems[0]}"
-        raise ConfigError([*problems, document.problem(("topology",), message)]) from None
-    found = names.problems(scenario, topology, plan)
-    problems += [document.problem(_in_file(document, path), text) for path, text in found]
+    cases: dict[str, Case] = {}
+    places: list[Path] = [("topology",), *(("against", number) for number in range(len(scenario.against)))]
+    for name, place in zip((scenario.topology, *scenario.against), places, strict=True):
+        if name in cases:
+            problems.append(document.problem(place, f"'{name}' is named before: expected each topology once"))
+            continue
+        try:
+            topology = topology_of(name)
+            cases[name] = Case(scenario, topology, planning.plan(topology), file, judged=name == scenario.topology)
+        except NoTopologyError as error:
+            problems.append(document.problem(place, str(error)))
+        except planning.PlanError as error:
+            message = f"topology '{name}' cannot be addressed: {error.problems[0]}"
+            problems.append(document.problem(place, message))
+    seen: set[Path] = set()  # a place is told of once: mostly what one topology lacks, the others lack, too
+    for name, case in cases.items():
+        where = "" if case.judged else f"on {name}: "
+        found = [*names.problems(scenario, case.topology, case.plan)]
+        problems += [
+            document.problem(_in_file(document, path), where + text) for path, text in found if path not in seen
+        ]
+        seen |= {path for path, _ in found}
     if problems:
         raise ConfigError(problems)
-    return Case(scenario, topology, plan, file)
+    return tuple(cases.values())
 
 
 def decode(document: Document) -> Scenario:

@@ -41,9 +41,9 @@ class ScenarioFile(pytest.File):
     """One scenario file; one that cannot be read is an error of collection, with all its problems."""
 
     def collect(self) -> Iterable["ScenarioItem"]:
-        """The one scenario in it."""
-        (case,) = files.read([self.path])
-        yield ScenarioItem.from_parent(self, name=case.scenario.name, case=case)
+        """The one scenario in it, on each of its topologies."""
+        for case in files.read([self.path]):
+            yield ScenarioItem.from_parent(self, name=case.name, case=case)
 
 
 class ScenarioItem(pytest.Item):

@@ -26,6 +26,16 @@ class Result:
     runs: tuple[RunEvidence, ...]
 
     @property
+    def judged(self) -> bool:
+        """Whether it ran on the scenario's own lab, not on one that this is compared with."""
+        return all(run.judged for run in self.runs)
+
+    @property
+    def name(self) -> str:
+        """What it is called: the scenario, and the lab where it is not the scenario's own."""
+        return self.scenario.name if self.judged else f"{self.scenario.name} on {self.around.topology['name']}"
+
+    @property
     def checks(self) -> tuple[Check, ...]:
         """The verdict on all runs together."""
         return repetition_checks(self.runs)
@@ -39,7 +49,7 @@ class Result:
     def passed(self) -> bool:
         """Whether every check passed, and there was one."""
         checks = self.every_check
-        return bool(checks) and all(check.passed for check in checks)
+        return bool(checks) and all(check.holds for check in checks)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -61,6 +71,7 @@ class Result:
             "topology": dict(around.topology),
             "runs": [_run(run) for run in self.runs],
             "checks": _checks(self.checks),
+            "judged": self.judged,
             "passed": self.passed,
         }
 
@@ -72,10 +83,11 @@ def of_many(results: Sequence[Result]) -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, "results": [result.to_json() for result in results]}
 
 
-def topology_json(topology: Topology) -> dict[str, Any]:
-    """A lab as results show it."""
+def topology_json(topology: Topology, targets: Sequence[str] = ()) -> dict[str, Any]:
+    """A lab as results show it. `targets`: what serves the VIPs at its edges."""
     return {
         "name": topology.name,
+        "target": " and ".join(targets),
         "nodes": [
             {
                 "name": node.name,
@@ -113,7 +125,7 @@ def _run(run: RunEvidence) -> dict[str, Any]:
         "faults": [{"name": span.name, "text": span.text, "t": span.since, "until": span.until} for span in run.faults],
         "failover_times": [{"step": step, "seconds": seconds} for step, seconds in run.failover_times],
         "checks": _checks(own),
-        "passed": all(check.passed for check in checks),
+        "passed": all(check.holds for check in checks),
     }  # fmt: skip
 
 

@@ -69,6 +69,11 @@ def target_of(plan: LabPlan, edge: str) -> str:
     return str(getattr(plan.nodes[edge], "target", "fairhop"))
 
 
+def targets(plan: LabPlan) -> list[str]:
+    """What serves the VIPs in a lab, without repetition; none where it has no edge."""
+    return sorted({target_of(plan, edge.name) for edge in plan.having(Role.EDGE)})
+
+
 def fairhop_edges(plan: LabPlan) -> tuple[str, ...]:
     """The edges that run fairhop, in the order of the topology."""
     return tuple(edge.name for edge in plan.having(Role.EDGE) if target_of(plan, edge.name) == "fairhop")

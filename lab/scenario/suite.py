@@ -17,6 +17,7 @@ from typing import Self
 
 from lab.job.bring_up import Owned
 from lab.runtime import LabError, Progress, Runtime
+from lab.scenario import routing
 from lab.scenario.engine import Engine
 from lab.scenario.evidence import RunEvidence, Surroundings
 from lab.scenario.junit import NotRun
@@ -60,9 +61,9 @@ class Labs:
         scenario, runs = case.scenario, list[RunEvidence]()
         runtime = self._runtime_of(case.topology)
         if why := obstacle(case, runtime.name):
-            self._progress(f"{scenario.name}: skipped: {why}")
-            return NotRun(scenario.name, why, skipped=True)
-        self._progress(f"{scenario.name}: {scenario.title}")
+            self._progress(f"{case.name}: skipped: {why}")
+            return NotRun(case.name, why, skipped=True)
+        self._progress(f"{case.name}: {scenario.title}")
         try:
             for number in range(1, (repetitions or scenario.repetitions) + 1):
                 lab, began = self._ready(runtime, case)
@@ -70,10 +71,10 @@ class Labs:
                     engine = Engine(case, stage, self._progress)
                     runs.append(engine.run(number, None if began is None else self._up, began))
         except LabError as error:
-            self._progress(f"{scenario.name}: the lab could not run it: {error}")
+            self._progress(f"{case.name}: the lab could not run it: {error}")
             self._spoilt = True
             if not runs:
-                return NotRun(scenario.name, str(error), skipped=False)
+                return NotRun(case.name, str(error), skipped=False)
             runs.append(replace(runs[-1], number=len(runs) + 1, steps=(), error=str(error)))
         return Result(scenario, surroundings(runtime.name, case), tuple(runs))
 
@@ -153,7 +154,7 @@ def surroundings(runtime: str, case: Case) -> Surroundings:
         cores=os.cpu_count() or 1,
         versions={name: found for name, found in (("python", platform.python_version()), *_versions()) if found},
         file=case.file,
-        topology=topology_json(case.topology),
+        topology=topology_json(case.topology, routing.targets(case.plan)),
     )
 
 

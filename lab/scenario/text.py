@@ -20,11 +20,11 @@ def report(result: Result) -> Iterator[str]:
 def brief(result: Result) -> Iterator[str]:
     """The checks alone, and the verdict: what a suite prints."""
     scenario = result.scenario
-    yield f"{scenario.name}: {scenario.title}"
+    yield f"{result.name}: {scenario.title}"
     for run in result.runs:
         where = f"run {run.number}: " if len(result.runs) > 1 else ""
         for check in all_checks(run):
-            yield f"[{'PASS' if check.passed else 'FAIL'}] {where}{str(check)[7:]}"
+            yield f"[{check.word}] {where}{check.facts}"
         yield from left_out(run)
     yield from map(str, result.checks)
 
@@ -37,7 +37,7 @@ def left_out(run: RunEvidence) -> Iterator[str]:
 
 def verdict(result: Result) -> str:
     """The last line."""
-    checks = result.every_check
+    checks = [check for check in result.every_check if check.judged]
     passed = sum(check.passed for check in checks)
     words = f"VERDICT {'PASS' if result.passed else 'FAIL'}: {passed} of {len(checks)} checks passed"
     facts = [each for run in result.runs for each in run.whole.facts.values()]

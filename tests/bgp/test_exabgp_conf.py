@@ -10,6 +10,7 @@ import pytest
 
 from bgp.exabgp_conf import PeerConfig, SpeakerConfig, SpeakerConfigError, environment, render
 from bgp.route import Route
+from bgp.supervisor import START_LIMIT
 
 GOLDEN = Path(__file__).parent / "golden" / "exabgp.conf"
 RELAY = ["/usr/bin/python3", "-I", "-m", "bgp.relay", "/run/fairhop/bgp/relay.sock"]
@@ -176,3 +177,11 @@ def test_nothing_of_our_environment_reaches_exabgp(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("exabgp_log_level", "DEBUG")
     assert environment("nobody", "/x")["exabgp_log_level"] == "ERROR"
     assert environment("nobody", "/x")["exabgp_api_cli"] == "false"
+
+
+def test_a_name_server_out_of_reach_costs_exabgp_less_than_the_supervisor_waits() -> None:
+    """Three of them at most, each asked once for one second; by default it is twice for five, for each search domain."""
+    words = environment("nobody", "/x")["RES_OPTIONS"].split()
+    options = {name: int(value) for name, value in (word.split(":") for word in words)}
+    assert environment("nobody", "/x")["LOCALDOMAIN"] == ""
+    assert 3 * options["timeout"] * options["attempts"] < START_LIMIT / 2

@@ -252,6 +252,26 @@ def test_a_hung_work_loop_loses_its_leases_although_the_loop_of_asyncio_runs(run
     play(bench, story, lease=0.6)
 
 
+def test_a_hand_over_keeps_what_is_under_a_lease_and_nothing_else(run_dir: Path) -> None:
+    bench = Bench(run_dir)
+
+    async def story(speaker: Speaker) -> None:
+        speaker.declare({VIP: Route(VIP), OTHER: Route(OTHER)})
+        await bench.until(lambda: bench.tables() == [{VIP: (), OTHER: ()}] * 2, 15)
+        bench.beating = False
+        while bench.tables() != [{VIP: ()}] * 2:  # nobody vouches for OTHER, whose lease ends
+            speaker.heartbeat([VIP])
+            await asyncio.sleep(0.1)
+        await speaker.stop(withdraw=False)
+        await asyncio.sleep(2.5)  # more than two leases
+        assert bench.tables() == [{VIP: ()}] * 2
+        second = bench.speaker(lease=1.0)
+        await second.start()
+        await second.stop()
+
+    play(bench, story, lease=1.0)
+
+
 def test_an_exabgp_with_another_configuration_is_ended_and_not_adopted(run_dir: Path) -> None:
     bench = Bench(run_dir)
 

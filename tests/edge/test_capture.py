@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
@@ -245,17 +245,19 @@ def test_a_file_without_packets_is_one_too_and_the_count_is_said_last(
 
 @pytest.mark.kernel
 def test_a_second_capture_ends_with_5_and_no_forwarder_with_3(loaded: LoadedForwarder, pins: Path) -> None:
-    def refused(pin: Path) -> tuple[int, str]:
-        done = subprocess.run(
-            [FAIRHOP, "capture", "--pin", pin, "--seconds", "1"], capture_output=True, text=True, check=False
-        )
-        return done.returncode, done.stderr
+    def refused(pin: Path, meanwhile: Callable[[], object]) -> tuple[int, str]:
+        command = [FAIRHOP, "capture", "--pin", pin, "--seconds", "1"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            while process.poll() is None:
+                meanwhile()
+                time.sleep(0.05)
+            return process.returncode, process.communicate()[1]
 
     with Tracer(pins) as tracer:
         tracer.start(Wanted())
-        code, words = refused(pins)
+        code, words = refused(pins, lambda: [*tracer.poll(0)])  # which renews the lease, however slow the other starts
     assert code == 5
     assert "another capture of" in words
-    code, words = refused(pins / "nobody")
+    code, words = refused(pins / "nobody", lambda: None)
     assert code == 3
     assert "no forwarder is pinned here" in words

@@ -16,12 +16,28 @@ from tests.lab import labs
 from tests.lab.labs import NAMES, named
 from tests.lab.two_site import FILE, two_site_plan
 
-EDGES = [*labs.nodes(Role.EDGE)]
-BACKENDS = [*labs.nodes(Role.BACKEND)]
-SPEAKERS = [*labs.nodes(Role.ROUTER, Role.CLIENT)]
-SITE_ROUTERS = [(name, node) for name, node in labs.nodes(Role.ROUTER) if node.site]
+
+def has_agent(name: str, node: NodePlan) -> bool:
+    """Whether fairhop's own receiver takes the tunnels of the node."""
+    return labs.plan(name).takes_tunnels(node) and node.receiver == "fairhop"
+
+
+# What the files of other routers, targets and receivers promise is tested in test_other_renderers.
+EDGES = [(name, node) for name, node in labs.nodes(Role.EDGE) if node.target == "fairhop"]
+BACKENDS = [(name, node) for name, node in labs.nodes(Role.BACKEND, Role.PROXY) if has_agent(name, node)]
+SPEAKERS = [(name, node) for name, node in labs.nodes(Role.ROUTER, Role.CLIENT) if node.router == "frr"]
+SITE_ROUTERS = [(name, node) for name, node in SPEAKERS if node.role is Role.ROUTER and node.site]
 NODE_START = FILE.parent / "images" / "node-start"
+FRR_LABS = [name for name in NAMES if all(one.router == "frr" for one in labs.plan(name).having(Role.ROUTER))]
 every_lab = pytest.mark.parametrize("name", NAMES)
+every_lab_with_our_edges = pytest.mark.parametrize("name", sorted({name for name, _ in EDGES}))
+every_lab_of_frr = pytest.mark.parametrize("name", FRR_LABS)
+
+
+def test_what_is_chosen_leaves_no_lab_out_by_mistake() -> None:
+    assert {name for name, _ in EDGES} == {*NAMES} - {"haproxy", "nft"}
+    assert {name for name, _ in BACKENDS} == {*NAMES} - {"haproxy", "nft", "stock"}
+    assert {*FRR_LABS} == {*NAMES} - {"bird", "gobgp"}
 
 
 def file_of(lab: str, node: NodePlan, name: str) -> str:
@@ -72,7 +88,7 @@ def test_the_script_is_one_that_a_shell_takes() -> None:
 @every_lab
 def test_only_routers_forward_and_all_hash_by_ports(name: str) -> None:
     planned, nodes = labs.plan(name).nodes.values(), labs.topology(name).nodes
-    wanted = {node.name: "1" if node.role is Role.ROUTER else "0" for node in planned}
+    wanted = {node.name: "1" if node.role is Role.ROUTER or node.target == "nft" else "0" for node in planned}
     assert {node: one.sysctls["net.ipv4.ip_forward"] for node, one in nodes.items()} == wanted
     assert {node: one.sysctls["net.ipv6.conf.all.forwarding"] for node, one in nodes.items()} == wanted
     for one in nodes.values():
@@ -108,19 +124,20 @@ def test_fairhop_yaml_is_one_that_the_daemon_accepts(name: str, edge: NodePlan) 
         (i.peer, lab.nodes[i.peer].asn, lab.own(i), i.address6.ip) for i in edge.interfaces
     ]
     assert {vip.version for vip in lab.vips} == {4, 6}
-    assert {name: pool.tunnel for name, pool in found.pools.items()} == {"web": Encap.GRE, "echo": Encap.IPIP}
-    backends = [backend.name for backend in lab.having(Role.BACKEND, edge.site)]
+    pools = {name: pool.tunnel for name, pool in found.pools.items()}
+    assert pools == {service.name: service.encap for service in lab.services}
+    backends = [receiver.name for receiver in lab.receivers(edge.site)]
     for pool in found.pools.values():
         assert [entry.name for entry in pool.backends] == backends
         assert {entry.address.version for entry in pool.backends} == {lab.underlay}
-    assert [(one.transport.name, one.port, one.pool) for one in found.services] == [
-        ("TCP", 80, "web"),
-        ("TCP", 7000, "echo"),
-        ("UDP", 7000, "echo"),
-    ]
+    services = [(one.transport.name, one.port, one.pool) for one in found.services]
+    assert services == [(protocol.name, port, one.name) for one in lab.services for protocol, port in one.ports]
+    if name not in ("bird", "two-tier"):  # those have services of their own
+        assert pools == {"web": Encap.GRE, "echo": Encap.IPIP}
+        assert services == [("TCP", 80, "web"), ("TCP", 7000, "echo"), ("UDP", 7000, "echo")]
 
 
-@every_lab
+@every_lab_with_our_edges
 def test_the_edges_of_a_site_compute_one_table(name: str) -> None:
     """What goes into the lookup_table must be equal; seed and size even over all sites."""
     edges = labs.plan(name).having(Role.EDGE)
@@ -146,13 +163,14 @@ def test_a_backend_lets_in_exactly_the_tunnels_of_its_sites_edges(name: str, bac
     outer = 20 if lab.underlay == 4 else 40
     for mss, header in ((advmss, 20), (advmss6, 40)):
         assert mss + 20 + header + 4 + outer <= backend.interfaces[0].mtu, "IP, TCP and GRE over IP must fit the link"
-    assert f"add_header X-Backend {backend.name} always;" in file_of(name, backend, "nginx.conf")
+    if backend.role is Role.BACKEND:
+        assert f"add_header X-Backend {backend.name} always;" in file_of(name, backend, "nginx.conf")
 
 
 @every_lab
 def test_every_peer_of_native_xdp_gets_a_passing_program(name: str) -> None:
     lab = labs.plan(name)
-    users = (*lab.having(Role.EDGE), *lab.having(Role.BACKEND))
+    users = [node for role in (Role.EDGE, Role.BACKEND, Role.PROXY) for node in lab.having(role)]
     wanted = {(interface.peer, interface.peer_interface) for node in users for interface in node.interfaces}
     routers = lab.having(Role.ROUTER)
     found = {(router.name, line) for router in routers for line in file_of(name, router, "xdp-pass").splitlines()}
@@ -163,7 +181,7 @@ def test_every_peer_of_native_xdp_gets_a_passing_program(name: str) -> None:
 def test_every_session_has_both_ends_and_a_policy_each_way(name: str, node: NodePlan) -> None:
     lab, text = labs.plan(name), file_of(name, node, "frr.conf")
     peers = {peer for _, peer, _ in sessions(name, node)}
-    assert peers == {str(lab.far(i)) for i, other in lab.neighbours(node) if other.role is not Role.BACKEND}
+    assert peers == {str(lab.far(i)) for i, other in lab.neighbours(node) if other.asn}
     for peer in peers:
         for family in ("ipv4", "ipv6"):
             block = text[text.index(f" address-family {family} unicast\n") :].partition(" exit-address-family")[0]
@@ -179,7 +197,7 @@ def test_every_session_has_both_ends_and_a_policy_each_way(name: str, node: Node
         assert used <= defined, "what FRR does not know matches nothing"
 
 
-@every_lab
+@every_lab_of_frr
 def test_exactly_one_side_of_a_session_calls(name: str) -> None:
     """Edges call (ExaBGP does not listen); between FRR speakers one end is passive, so that no calls collide."""
     lab = labs.plan(name)
@@ -224,7 +242,7 @@ def test_a_site_router_takes_vips_alone_from_edges_and_tells_them_nothing(name: 
             assert " match ipv6 address prefix-list VIPS6\n" in policy
 
 
-@every_lab
+@every_lab_of_frr
 def test_outside_sites_a_vip_has_one_exit_and_site_routers_balance(name: str) -> None:
     """ECMP over two sites at transit would send a draining site's packets back to it."""
     for router in labs.plan(name).having(Role.ROUTER):
@@ -232,7 +250,7 @@ def test_outside_sites_a_vip_has_one_exit_and_site_routers_balance(name: str) ->
         assert paths == (["16", "16"] if router.site else ["1", "1"]), "one for each family"
 
 
-@every_lab
+@every_lab_of_frr
 def test_both_ends_of_a_bfd_session_have_it_and_no_other_has(name: str) -> None:
     lab = labs.plan(name)
     routers = {
@@ -244,7 +262,7 @@ def test_both_ends_of_a_bfd_session_have_it_and_no_other_has(name: str) -> None:
     edges = {
         (peer.name, edge.name)
         for edge in lab.having(Role.EDGE)
-        if (found := config.load(file_of(name, edge, "fairhop.yaml"), "").announcer).bfd
+        if edge.target == "fairhop" and (found := config.load(file_of(name, edge, "fairhop.yaml"), "").announcer).bfd
         for peer in found.peers
         if peer.bfd != "off"
     }

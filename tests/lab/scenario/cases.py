@@ -36,7 +36,7 @@ def topology_of(name: str) -> Topology:
 
 def case(text: str = DRAIN, name: str = "drain") -> Case:
     """The scenario of a text."""
-    return parse.load(text, f"scenarios/{name}.yml", topology_of)
+    return parse.load(text, f"scenarios/{name}.yml", topology_of)[0]
 
 
 def problems(text: str, name: str = "drain") -> list[str]:

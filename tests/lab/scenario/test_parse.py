@@ -183,6 +183,7 @@ def test_one_wrong_thing_gives_one_error(old: str, new: str, message: str | None
 def test_a_shipped_scenario_is_read(file: Path) -> None:
     from lab.scenario import files  # noqa: PLC0415 - reads topologies too
 
-    (found,) = files.read([file])
+    found, *others = files.read([file])
     assert found.scenario.name == file.stem
+    assert [each.topology.name for each in others] == [*found.scenario.against]
     assert found.scenario.covers

@@ -1,0 +1,7 @@
+"""`python -m lab.faults.clock`: compile the library if it is stale, and print where it is, for FAIRHOP_CLOCK."""
+
+import sys
+
+from lab.faults.clock.library import library
+
+sys.stdout.write(f"{library()}\n")
