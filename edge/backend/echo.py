@@ -19,7 +19,7 @@ _ANCILLARY = socket.CMSG_SPACE(max(_PKTINFO.size, _PKTINFO6.size))
 _LONGEST_LINE = 1 << 16
 _DATAGRAM_BYTES = 1 << 16
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h; the socket module has no name for it
-_WAITING_BYTES = 4 << 20  # the kernel doubles it: some 10,000 small datagrams, where its default holds 277
+_WAITING_BYTES = 4 << 20  # the kernel doubles it: some 10,000 small datagrams, where its default holds 256
 _BATCH = 64  # datagrams answered in one go, so that a flood leaves the loop to others
 
 

@@ -127,7 +127,7 @@ def test_what_arrives_while_the_loop_is_busy_waits_and_is_answered() -> None:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
                 client.setblocking(False)
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-                for number in range(1500):  # nothing is read between two of them; the kernel's default holds 277
+                for number in range(1500):  # nothing is read between two of them; the kernel's default holds 256
                     client.sendto(b"%d" % number, ("127.0.0.1", port))
                 return [await asyncio.wait_for(loop.sock_recv(client, 100), 2) for _ in range(1500)]
 

@@ -170,7 +170,9 @@ def test_a_backend_lets_in_exactly_the_tunnels_of_its_sites_edges(name: str, bac
 @every_lab
 def test_every_peer_of_native_xdp_gets_a_passing_program(name: str) -> None:
     lab = labs.plan(name)
-    users = [node for role in (Role.EDGE, Role.BACKEND, Role.PROXY) for node in lab.having(role)]
+    edges = [edge for edge in lab.having(Role.EDGE) if edge.target == "fairhop"]
+    hosts = [node for role in (Role.BACKEND, Role.PROXY) for node in lab.having(role)]
+    users = [*edges, *(node for node in hosts if node.receiver == "fairhop" and lab.takes_tunnels(node))]
     wanted = {(interface.peer, interface.peer_interface) for node in users for interface in node.interfaces}
     routers = lab.having(Role.ROUTER)
     found = {(router.name, line) for router in routers for line in file_of(name, router, "xdp-pass").splitlines()}
