@@ -261,15 +261,20 @@ def test_both_ends_of_a_bfd_session_have_it_and_no_other_has(name: str) -> None:
         for interface, peer in lab.neighbours(router)
         if f" neighbor {lab.far(interface)} bfd profile EDGE\n" in file_of(name, router, "frr.conf")
     }
-    edges = {
-        (peer.name, edge.name)
-        for edge in lab.having(Role.EDGE)
-        if edge.target == "fairhop" and (found := config.load(file_of(name, edge, "fairhop.yaml"), "").announcer).bfd
-        for peer in found.peers
-        if peer.bfd != "off"
-    }
+    edges = {(peer, edge.name) for edge in lab.having(Role.EDGE) for peer in _peers_with_bfd(name, edge)}
     assert routers == edges
-    assert bool(routers) == (name == "one-site")
+    assert bool(routers) == (name in {"one-site", "haproxy", "nft"})
+
+
+def _peers_with_bfd(name: str, edge: NodePlan) -> Iterator[str]:
+    """The routers that an edge has BFD with, in what it speaks BGP by: fairhop, or BIRD beside another system."""
+    if edge.target == "fairhop":
+        announcer = config.load(file_of(name, edge, "fairhop.yaml"), "").announcer
+        yield from (peer.name for peer in announcer.peers if announcer.bfd and peer.bfd != "off")
+        return
+    for protocol in file_of(name, edge, "bird.conf").split("protocol bgp ")[1:]:
+        if "bfd {" in protocol:
+            yield protocol.partition('description "router ')[2].partition('"')[0]
 
 
 def test_the_times_of_bfd_are_those_of_the_labels() -> None:

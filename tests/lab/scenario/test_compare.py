@@ -89,8 +89,8 @@ def test_each_lab_is_a_case_and_only_the_first_is_judged() -> None:
         ("[haproxy]", "[two-site]", "5:11: 'two-site' is named before: expected each topology once"),
         ("from: [client-a]", "from: [client-b]", "6:66: on haproxy: there is no client 'client-b'; did you mean"),
         ("{nodes: [a-e1]}", "{nodes: [b-e1]}", "9:26: on haproxy: there is no edge 'b-e1'; did you mean"),
-        ("{nodes: [a-e1]}", "{vip: web}", "9:17: on haproxy: drain of a vip: edges that are haproxy cannot do it"),
-        ("drain: {", "reload: {", "9:10: on haproxy: reload: edges that are haproxy cannot do it"),
+        ("{nodes: [a-e1]}", "{vip: web}", "9:23: on haproxy: drain of a vip: edges that are haproxy cannot do it"),
+        ("drain: {", "reload: {", "9:18: on haproxy: reload: edges that are haproxy cannot do it"),
     ],
 )
 def test_what_one_of_the_labs_lacks_is_an_error_of_the_file(old: str, new: str, message: str) -> None:
