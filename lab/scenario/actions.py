@@ -117,8 +117,8 @@ class Actions:
     def _order_one(self, edge: str, move: Drain | Undrain, reason: str) -> float | None:
         drain = isinstance(move, Drain)
         if routing.target_of(self.plan, edge) != "fairhop":
-            what = ("backend", move.backend) if move.backend else ()
-            return _ordered(self._must(edge, "node-start", move.kind, *what).stdout)
+            backend = ("backend", move.backend) if move.backend else ()
+            return _ordered(self._must(edge, "node-start", move.kind, *backend).stdout)
         options = ["--json", "--reason", reason] if drain else ["--json"]
         if isinstance(move, Drain) and move.force:
             options.append("--force")
