@@ -52,6 +52,11 @@ test: bpf lint ## everything; the containerlab tier is skipped by name without D
 	$(PYTEST) -n 2 --dist loadfile -m "not ($(TIERS))"
 	$(PYTEST) -m "$(TIERS)"
 
+test-containerlab: images ## the containerlab tier alone, then the core scenarios on it (Docker running, Go)
+	containerlab/tools/build
+	FAIRHOP_REQUIRE=containerlab $(PYTEST) -m containerlab
+	$(BIN)/fairhop lab test --core --runtime containerlab
+
 bench: bpf ## what a packet, a table and a generation cost here -> build/bench.json
 	$(BIN)/python -m lab.bench --json build/bench.json --plot build/bench.png
 

@@ -1,5 +1,6 @@
 """Makes the faults of links."""
 
+import json
 from collections.abc import Iterable
 
 from lab.faults import links
@@ -68,6 +69,7 @@ def rate(act: Act, fault: Rate) -> str:
     bucket = ("tbf", "rate", *numbers)
     if direction in ("out", "both"):
         _require_no_qdisc(act, end, "root", ("noqueue", "pfifo_fast"))
+        _keep_queue_length(act, end)
         act.before("qdisc", end.node, end.interface, "root", "fa17:")
         act.site.must(end.node, "tc", "qdisc", "add", "dev", end.interface, "root", "handle", "fa17:", *bucket)
     if direction in ("in", "both"):
@@ -77,6 +79,7 @@ def rate(act: Act, fault: Rate) -> str:
         act.site.must(end.node, "ip", "link", "add", device, "type", "ifb")
         act.site.must(end.node, "ip", "link", "set", device, "up")
         act.site.must(end.node, "tc", "qdisc", "add", "dev", device, "root", "handle", "fa17:", *bucket)
+        _keep_queue_length(act, end)
         act.before("qdisc", end.node, end.interface, "ingress", "ffff:")
         act.site.must(end.node, "tc", "qdisc", "add", "dev", end.interface, "handle", "ffff:", "ingress")
         redirect(act, end, device, "egress")
@@ -87,6 +90,12 @@ def redirect(act: Act, end: Endpoint, device: str, towards: str) -> None:
     """Hand all that arrives at `end` to `device`; there is no other classifier than u32 in small kernels."""
     match = ("u32", "match", "u32", "0", "0", "action", "mirred", towards, "redirect", "dev", device)
     act.site.must(end.node, "tc", "filter", "add", "dev", end.interface, "parent", "ffff:", "protocol", "all", *match)
+
+
+def _keep_queue_length(act: Act, end: Endpoint) -> None:
+    """The kernel gives an interface without a queue, as containerlab makes them, a length with its first qdisc."""
+    (shown,) = json.loads(act.site.must(end.node, "ip", "-j", "link", "show", "dev", end.interface))
+    act.before("queue-length", end.node, end.interface, str(shown.get("txqlen", 0)))
 
 
 def _burst(mbit: float) -> int:

@@ -46,6 +46,11 @@ def _qdisc(site: Site, node: str, words: tuple[str, ...]) -> None:
         site.must(node, "tc", "qdisc", "del", "dev", device, where)
 
 
+def _queue_length(site: Site, node: str, words: tuple[str, ...]) -> None:
+    device, length = words
+    site.must(node, "ip", "link", "set", "dev", device, "txqueuelen", length)
+
+
 def _link_gone(site: Site, node: str, words: tuple[str, ...]) -> None:
     (device,) = words
     if site.run(node, "ip", "link", "show", "dev", device).returncode == 0:
@@ -106,6 +111,7 @@ def _remove(site: Site, node: str, words: tuple[str, ...]) -> None:
 _STEPS: Mapping[str, Step] = {
     "nft": _nft,
     "qdisc": _qdisc,
+    "queue-length": _queue_length,
     "link-gone": _link_gone,
     "sysctl": _sysctl,
     "interface": _interface,

@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.containerlab, pytest.mark.timeout(1500)]
 
 PAIR = tier.HERE / "pair.clab.yml"
 LAB = "fh-clab-pair"
+GRACE = 10.0  # s that a node has to end before it is killed
 
 
 def silent(_: str) -> None:
@@ -163,6 +164,40 @@ def test_a_killed_node_starts_with_the_links_it_had(pair: ContainerlabRuntime) -
     assert "10.0.0.0/31" in output(pair, "left", "ip", "-brief", "address", "show", "eth1")
     assert pings(pair)
     assert not list(Path("/run/netns").glob(f"clab-park-*{LAB}*"))
+
+
+def test_a_stopped_node_keeps_its_links_and_so_does_a_restarted_one(pair: ContainerlabRuntime) -> None:
+    carrier = ["cat", "/sys/class/net/eth1/carrier_down_count"]
+    before = output(pair, "right", *carrier), pids(pair)
+    pair.stop("left")
+    assert next((node.state, node.pid) for node in pair.nodes()) == ("exited", 0)
+    assert output(pair, "right", *carrier) == before[0]
+    pair.stop("left")  # a dead node is stopped
+    pair.start("left")
+    assert pings(pair)
+    pair.restart("left")
+    assert pids(pair)["left"] not in (0, before[1]["left"])
+    assert pids(pair)["right"] == before[1]["right"]
+    assert pings(pair)
+
+
+def test_stop_asks_a_nodes_program_before_it_kills(make_runtime: MakeRuntime, tmp_path: Path) -> None:
+    """The program says so in Docker's log; killed, it could not."""
+    command = "sh -c 'trap \"echo asked; exit 0\" TERM; sh /lab/start & wait'"
+    text = PAIR.read_text().replace("fh-clab-pair", "fh-clab-stop").replace("sh /lab/start", command)
+    (tmp_path / "pair.clab.yml").write_text(text)
+    (tmp_path / "pair").symlink_to(tier.HERE / "pair")
+    runtime = make_runtime(tmp_path / "pair.clab.yml")
+    try:
+        runtime.deploy(silent)
+        began = time.monotonic()
+        runtime.stop("left")
+        assert time.monotonic() - began < GRACE
+        assert "asked" in tier.run("docker", "logs", "clab-fh-clab-stop-left")
+        runtime.kill("right")
+        assert "asked" not in tier.run("docker", "logs", "clab-fh-clab-stop-right")
+    finally:
+        runtime.destroy(silent)
 
 
 def test_deploy_starts_a_killed_node(pair: ContainerlabRuntime) -> None:
