@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 BPF_DIR := edge/datapath/bpf
 TIERS := process or kernel or lab or containerlab or browser
 
-.PHONY: help venv bpf lab lab-containerlab images render lint unit test test-containerlab bench announcer-times report-picture hunt lock clean
+.PHONY: help venv bpf lab lab-containerlab images render lint unit test test-containerlab bench announcer-times scenarios report-picture hunt lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -52,16 +52,18 @@ test: bpf lint ## everything; the containerlab tier is skipped by name without D
 	$(PYTEST) -n 2 --dist loadfile -m "not ($(TIERS))"
 	$(PYTEST) -m "$(TIERS)"
 
-test-containerlab: images ## the containerlab tier alone, then the core scenarios on it (Docker running, Go)
-	containerlab/tools/build
+test-containerlab: bpf ## the containerlab tier alone, core scenarios among it; starts Docker if none runs (Go)
+	requirements/install-apt lab test containerlab
 	FAIRHOP_REQUIRE=containerlab $(PYTEST) -m containerlab
-	$(BIN)/fairhop lab test --core --runtime containerlab
 
 bench: bpf ## what a packet, a table and a generation cost here -> build/bench.json
 	$(BIN)/python -m lab.bench --json build/bench.json --plot build/bench.png
 
 announcer-times: bpf ## from events at an edge to routes in FRR's and BIRD's kernels -> build/announce.json
 	$(BIN)/python -m lab.announce --json build/announce.json --plot build/announce.png
+
+scenarios: bpf ## every scenario of the library on namespaces, with verdicts -> build/scenarios.html (about 45 minutes)
+	$(BIN)/fairhop lab test --json build/scenarios.json --junit-xml build/scenarios.xml --html build/scenarios.html
 
 report-picture: $(STAMP) ## a picture of a report -> build/report.png: make report-picture RESULT=result.json
 	$(BIN)/python -m tests.lab.report --picture build/report.png $(RESULT)

@@ -1,4 +1,4 @@
-"""The main job on real containerlab: the same file, the same steps, the same verdicts as on namespaces."""
+"""The core of the scenarios on real containerlab: the same files and steps, the same verdicts as on namespaces."""
 
 import json
 import subprocess
@@ -17,23 +17,42 @@ pytestmark = [pytest.mark.containerlab, pytest.mark.timeout(1800)]
 TOPOLOGY = tier.ROOT / "containerlab" / "two-site.clab.yml"
 
 
+CORE = ("acceptance", "edge-drain", "edge-kill", "edge-restart")  # on two-site, which is deployed once for all of them
+
+
 @pytest.fixture(scope="module")
-def report(make_runtime: MakeRuntime, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What `fairhop lab demo --json` wrote; its own progress and verdict stand in the failure's text."""
-    written = tmp_path_factory.mktemp("demo") / "report.json"
-    command: list[str | Path] = [Path(sys.executable).with_name("fairhop"), "lab", "demo", "--runtime", "containerlab"]
+def results(make_runtime: MakeRuntime, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """By scenario, what `fairhop lab test --json` wrote; its progress and verdict stand in the failure's text."""
+    written = tmp_path_factory.mktemp("core") / "results.json"
+    command: list[str | Path] = [Path(sys.executable).with_name("fairhop"), "lab", "test", *CORE]
     try:
         done = subprocess.run(
-            [*command, "--topology", TOPOLOGY, "--json", written],
+            [*command, "--runtime", "containerlab", "--json", written],
             capture_output=True,
             text=True,
             check=False,
-            timeout=600,
+            timeout=900,
+            cwd=tier.ROOT,
         )
         assert written.exists(), f"exit code {done.returncode}\n{done.stderr[-4000:]}\n{done.stdout[-4000:]}"
-        yield json.loads(written.read_text())
+        yield {result["scenario"]["name"]: result for result in json.loads(written.read_text())["results"]}
     finally:
         make_runtime(TOPOLOGY).destroy(lambda _: None)
+
+
+@pytest.fixture
+def report(results: dict[str, Any]) -> dict[str, Any]:
+    """The main job's."""
+    found: dict[str, Any] = results["acceptance"]
+    return found
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_a_core_scenario_passes(results: dict[str, Any], name: str) -> None:
+    steps = [step for run in results[name]["runs"] for step in run["steps"]]
+    failed = [check for step in steps for check in step["checks"] if not check["passed"]]
+    assert failed == []
+    assert results[name]["passed"], [run["checks"] for run in results[name]["runs"]]
 
 
 def test_every_check_passes(report: dict[str, Any]) -> None:
