@@ -228,8 +228,8 @@ def test_a_drained_backend_has_no_slots_and_gets_exactly_its_own_back(lab: Runni
 
 
 def test_the_announcer_runs_without_any_privilege(lab: RunningLab) -> None:
-    for program in ("exabgp", "bgp.relay"):
-        status = lab.shell("b-e2", f"cat /proc/$(pgrep -u nobody -f -- '-m {program}' | head -n 1)/status")
+    for program in ("exabgp", "relay"):
+        status = lab.shell("b-e2", f"cat /proc/$(pgrep -u nobody -f -- '-m (bgp.)?{program}' | head -n 1)/status")
         facts = {key: words.split() for key, _, words in (line.partition(":") for line in status.splitlines())}
         assert set(facts["Uid"]) == {"65534"}
         assert facts["NoNewPrivs"] == ["1"]
