@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 TOOLS = Path(__file__).parents[2] / "containerlab" / "tools"
+MODULE = "github.com/srl-labs/containerlab"
 _OURS = {"linux", "bridge", "host"}
 
 
@@ -18,10 +19,19 @@ def module() -> Path | None:
     go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
     if not go:
         return None
-    argv = [go, "-C", str(TOOLS), "list", "-m", "-f", "{{.Dir}}", "github.com/srl-labs/containerlab"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
-    found = Path(done.stdout.strip())
-    return found if done.returncode == 0 and done.stdout.strip() and found.is_dir() else None
+    return _folder(go) or (_folder(go) if _run(go, "mod", "download", MODULE) is not None else None)
+
+
+def _folder(go: str) -> Path | None:
+    """Where the module lies, if it has been downloaded."""
+    said = _run(go, "list", "-m", "-f", "{{.Dir}}", MODULE)
+    return Path(said) if said and Path(said).is_dir() else None
+
+
+def _run(go: str, *words: str) -> str | None:
+    """What Go says about the module that is pinned for containerlab; None when it fails."""
+    done = subprocess.run([go, "-C", str(TOOLS), *words], capture_output=True, text=True, check=False, timeout=120)
+    return None if done.returncode else done.stdout.strip()
 
 
 def files() -> list[Path]:
