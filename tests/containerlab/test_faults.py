@@ -18,6 +18,7 @@ from lab.faults.injector import Injector
 from lab.topology.parse import load
 from tests.containerlab import tier
 from tests.containerlab.conftest import MakeRuntime
+from tests.lab import machine
 
 pytestmark = [pytest.mark.containerlab, pytest.mark.timeout(600)]
 
@@ -51,6 +52,11 @@ class Pair:
         lines = self.shell("left", "ps -eo stat=,args=").splitlines()
         return {line[0] for line in lines if word in line and "tini" not in line}
 
+    def settled(self) -> bool:
+        """Whether both ends have their link-local address, and have looked whether anybody else has it."""
+        said = [self.shell(node, "ip -6 -o address show dev eth1 scope link") for node in ("left", "right")]
+        return all("fe80::" in each and "tentative" not in each for each in said)
+
     def state(self) -> list[str]:
         """All that a fault might leave."""
         said = [f"{node}: {line}" for node in ("left", "right") for line in self.shell(node, STATE).splitlines()]
@@ -71,7 +77,9 @@ def pair(make_runtime: MakeRuntime, tmp_path_factory: pytest.TempPathFactory) ->
     injector = Injector(runtime, load(file.read_text(), file.name, folder=str(folder)))
     try:
         runtime.deploy(lambda _: None)
-        yield Pair(runtime, injector)
+        made = Pair(runtime, injector)
+        machine.wait_until(made.settled)
+        yield made
     finally:
         injector.revert_all()
         runtime.destroy(lambda _: None)
