@@ -78,9 +78,11 @@ def test_what_is_no_list_of_sessions_is_refused(program: str, text: str) -> None
         (Session("Established", 4), Session("Established", 0), 1),  # the program was started anew
         (Session("Established", 4), None, 1),
         (Session("Active", 4), None, 0),
-        (Session("Established", None, "1"), Session("Established", None, "1"), 0),
-        (Session("Established", None, "1"), Session("Established", None, "2"), 1),
-        (Session("Active", None, "1"), Session("Established", None, "2"), 0),
+        (Session("Established", None, "09:21:52.820"), Session("Established", None, "09:21:52.820"), 0),
+        (Session("Established", None, "11:04:41.422"), Session("Established", None, "11:04:41.421"), 0),
+        (Session("Established", None, "09:21:52.820"), Session("Established", None, "09:21:54.001"), 1),
+        (Session("Established", None, "2026-11-30 09:21:56"), Session("Established", None, "2026-12-01 09:21:56"), 1),
+        (Session("Active", None, "09:21:52.820"), Session("Established", None, "09:21:54.001"), 0),
     ],
 )
 def test_drops_are_those_between_two_readings(before: Session, after: Session | None, expected: int) -> None:
