@@ -78,11 +78,11 @@ PLAYED: dict[str, str] = {
     "F2": "checker-lies-one-node",
     "F3": "checkers-lie-everywhere",
     "F4": "last-node-refused",
-    "F5": "checker-flaps",
-    "F7": "edge-restart xdp-swap",
+    "F6": "cascade-overload",
+    "F7": "edge-restart xdp-swap edge-upgrade",
     "F8": "daemon-killed relay-killed checker-killed exabgp-killed announcer-babbles",
     "F9": "exabgp-frozen",
-    "F10": "uplink-lost uplinks-lost uplink-one-way",
+    "F10": "uplink-lost uplinks-lost",
     "F11": "views-split",
     "F16": "drain-under-load edge-drain vip-drain site-drain backend-restart",
     "F17": "bad-config backend-drain",
@@ -91,7 +91,6 @@ PLAYED: dict[str, str] = {
 """The scenarios of containerlab/scenarios that show a rule on a whole lab."""
 OPEN = {
     "R9": "origin validation is between routers and a validator: docs/routers.md says what to publish",
-    "F6": "cascade-overload plays it and has not passed yet: on two loaded cores its floods starve BFD",
     "F12": "skew is shown as digests in status, and scenario config-skew measures it; nobody compares them yet",
 }
 
