@@ -33,9 +33,10 @@ def wanted(request: pytest.FixtureRequest) -> Iterator[tuple[str, float]]:
 def test_a_lab_is_up_and_converged_in_time(wanted: tuple[str, float]) -> None:
     name, bound = wanted
     times = []
-    for _ in range(3):  # a busy machine gets three tries: the bound is on what the lab needs, not on its neighbours
+    for _ in range(6):  # a busy machine gets six tries: the bound is on what the lab needs, not on its neighbours
         times.append(lab("up", name))
         if times[-1] < bound:
             return
         lab("down", name)
+        time.sleep(5.0)  # what the last one left to do
     pytest.fail(f"{name}: up took {times} seconds, expected one under {bound:g}")
