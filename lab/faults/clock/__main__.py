@@ -2,6 +2,6 @@
 
 import sys
 
-from lab.faults.clock.library import library
+from lab.faults.clock.preload import library
 
 sys.stdout.write(f"{library()}\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.faults import parse
-from lab.faults.clock.library import library
+from lab.faults.clock.preload import library
 from lab.faults.injector import Injector
 from lab.netns.runtime import NetnsRuntime
 from lab.runtime import LabError
