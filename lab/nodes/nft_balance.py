@@ -56,13 +56,13 @@ async def run(balance: Balance, well: Path) -> None:
     health = Health(names, balance.check.rise, balance.check.fall)
     applied: frozenset[str] | None = None
     while True:
+        results = await asyncio.gather(*(probe(one, balance.check) for one in balance.backends))
+        for one, up in zip(balance.backends, results, strict=True):
+            health.saw(one.name, up)
         if (wanted := health.living() - drained(names)) != applied:
             apply(balance, wanted, well)
             applied = wanted
         await asyncio.sleep(balance.check.interval)
-        results = await asyncio.gather(*(probe(one, balance.check) for one in balance.backends))
-        for one, up in zip(balance.backends, results, strict=True):
-            health.saw(one.name, up)
 
 
 if __name__ == "__main__":

@@ -54,11 +54,11 @@ class Balance:
 
 
 class Health:
-    """Which backends live, by `rise` and `fall`; at first all do, so that the first rules serve."""
+    """Which backends live, by `rise` and `fall`; the first probe of each is believed at once."""
 
     def __init__(self, names: Collection[str], rise: int, fall: int) -> None:
         self._streak = dict.fromkeys(names, 0)
-        self._up = dict.fromkeys(names, True)
+        self._up: dict[str, bool | None] = dict.fromkeys(names)
         self._rise, self._fall = rise, fall
 
     def saw(self, name: str, well: bool) -> bool:
@@ -67,7 +67,7 @@ class Health:
             self._streak[name] = 0
             return False
         self._streak[name] += 1
-        if self._streak[name] < (self._rise if well else self._fall):
+        if self._up[name] is not None and self._streak[name] < (self._rise if well else self._fall):
             return False
         self._up[name], self._streak[name] = well, 0
         return True

@@ -82,10 +82,17 @@ def test_a_rendered_balance_json_is_read_whole() -> None:
 
 def test_a_backend_falls_and_rises_after_so_many_in_a_row() -> None:
     health = Health(["b1", "b2"], rise=2, fall=3)
+    assert health.living() == frozenset()
+    assert [health.saw(name, well=True) for name in ("b1", "b2")] == [True, True]
     assert [health.saw("b1", well) for well in (False, False, True, False, False, False)] == [False] * 5 + [True]
     assert health.living() == {"b2"}
     assert [health.saw("b1", well) for well in (True, False, True, True)] == [False, False, False, True]
     assert health.living() == {"b1", "b2"}
+
+
+def test_a_backend_that_was_dead_at_the_start_needs_its_rise() -> None:
+    health = Health(["b1"], rise=2, fall=2)
+    assert [health.saw("b1", well) for well in (False, True, True)] == [True, False, True]
 
 
 def test_the_gate_opens_and_closes_after_two_looks_and_never_while_held() -> None:

@@ -171,6 +171,7 @@ def test_other_routers_balance_over_the_edges_and_follow_a_drain(name: str) -> N
 def test_a_target_serves_drains_and_leaves_out_what_is_dead(name: str) -> None:
     needs("bird", name)
     with deployed(name) as lab:
+        wait_until(lambda: {*lab.ask("http", "203.0.113.10", 80, 20)} == {"a-b1", "a-b2", "a-b3"}, 15.0)
         for vip, vip6 in (("203.0.113.10", "2001:db8:1::10"), ("203.0.113.11", "2001:db8:1::11")):
             what, port = ("http", 80) if vip.endswith(".10") else ("tcp", 7000)
             answers_of_all(lab.ask(what, vip, port))

@@ -76,12 +76,15 @@ def lab(module_lab: Broken) -> Iterator[Broken]:
 def test_values_of_a_configuration_are_replaced_and_come_back(lab: Broken) -> None:
     text = lab.apply("config: {node: a-e1, set: {pools.web.backends.a-b1.weight: 0}}")
     assert "reloaded" in text
-    slots = {each["name"]: each["slots"] for each in lab.facts("a-e1")["pools"][0]["backends"]}
-    assert slots["a-b1"] == 0
+    wait_until(lambda: slots_of(lab, "a-b1") == 0, SOON)
     with pytest.raises(LabError, match="another file by a fault already"):
         lab.apply("config: {node: a-e1, set: {node: x}}")
     lab.injector.revert_all()
-    assert lab.facts("a-e1")["pools"][0]["backends"][0]["slots"] > 0
+    wait_until(lambda: slots_of(lab, "a-b1") > 0, SOON)
+
+
+def slots_of(lab: Broken, backend: str) -> int:
+    return next(int(each["slots"]) for each in lab.facts("a-e1")["pools"][0]["backends"] if each["name"] == backend)
 
 
 def test_a_refused_configuration_is_an_error_unless_it_is_expected(lab: Broken) -> None:

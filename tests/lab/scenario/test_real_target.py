@@ -30,7 +30,7 @@ steps:
   - name: edge killed
     do: {fault: {kill: {node: a-e1}, name: dead}}
     announcing: {without: [a-e1]}
-    observe: 4
+    observe: 9
     expect: {broken: 0, routes_within: 5, reasons: {all: {no_backend: 0}}}
 """
 
