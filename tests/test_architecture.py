@@ -18,10 +18,15 @@ CORES_BY_PACKAGE = {
     "bgp/bfd": "auth config engine gate packet session status",
     "bgp/bmp": "config readback",
     "bgp/kits": "bird frr gobgp model notes",
-    "edge": "announce attributes capture companion_config config config_addresses config_announcer config_check_rules "
-    "config_checks config_findings config_limits config_peers config_protection config_read_back config_rules "
-    "config_safety damping decode health intent local_health log_limit maglev node offline plan quiet "
-    "router_kit scalars self_packets standing status status_bgp status_health strictyaml velocity why",
+    "edge": "maglev",
+    "edge/announcer": "attributes companion_config router_kit",
+    "edge/config": "addresses announcer check_rules checks file findings limits peers protection read_back rules "
+    "safety",
+    "edge/daemon": "self_packets",
+    "edge/decide": "announce damping health intent local_health node plan quiet standing velocity",
+    "edge/log": "limit",
+    "edge/show": "capture offline status status_bgp status_health why",
+    "edge/text": "decode scalars strictyaml",
     "edge/backend": "config",
     "edge/checks": "freshness keeper plan schedule target tunnel_packets",
     "edge/datapath": "abi addresses blocklist checks decap_oracle encode encode_backend encode_tables hashing headers "

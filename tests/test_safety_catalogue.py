@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from edge import strictyaml
+from edge.text import strictyaml
 from lab.scenario import parse
 
 TESTS = Path(__file__).parent

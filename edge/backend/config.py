@@ -9,14 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from edge import strictyaml
-from edge.config_findings import Finding, not_unicast, read_address, read_prefix, repeats, shown
+from edge.config.findings import Finding, not_unicast, read_address, read_prefix, repeats, shown
 from edge.datapath import abi
 from edge.datapath.addresses import is_single, lengths
 from edge.datapath.model import DecapState, Encap, IpNetwork
-from edge.decode import Model, decode
-from edge.scalars import EitherAddress, EitherNetwork, Integer, Name, Port, VipText
-from edge.strictyaml import ConfigError, Document
+from edge.text import strictyaml
+from edge.text.decode import Model, decode
+from edge.text.scalars import EitherAddress, EitherNetwork, Integer, Name, Port, VipText
+from edge.text.strictyaml import ConfigError, Document
 
 
 def _listed(value: Any) -> Any:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.checks.target import Target
-from edge.config import Config
-from edge.config_checks import (
+from edge.config.checks import (
     AnyCheck,
     ExecCheck,
     HttpCheck,
@@ -14,8 +13,9 @@ from edge.config_checks import (
     TunnelCheck,
     UdpCheck,
 )
+from edge.config.file import Config
 from edge.datapath.model import HashMode, Protocol
-from edge.health import rules_of
+from edge.decide.health import rules_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def _options(check: AnyCheck, address: str) -> Mapping[str, Any]:
 
 
 def _tunnel(config: Config, pool: str, check: TunnelCheck) -> dict[str, Any]:
-    """All that the forwarder's tunnels depend on, as it is told by `edge.plan`."""
+    """All that the forwarder's tunnels depend on, as it is told by `edge.decide.plan`."""
     entry, forwarder = config.pools[pool], config.forwarder
     served = [service for service in config.services if service.pool == pool and service.port in (check.port, 0)]
     hashing = next((service.hashing for service in served if service.transport is Protocol.TCP), HashMode.FIVE_TUPLE)

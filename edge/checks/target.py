@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge.health import Damped, Rules
+from edge.decide.health import Damped, Rules
 
 LINE_MAX = 1 << 16  # bytes; a longer line is a fault of the peer
 _BATCH = 200

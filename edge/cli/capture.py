@@ -14,17 +14,17 @@ from typing import IO, Any
 
 import click
 
-from edge import config as configuration
-from edge.capture import facts, line, names_of
 from edge.cli.bpf_failure import fail_bpf
 from edge.cli.common import NEGATIVE, REFUSED, fail, json_option
 from edge.cli.config_file import read_config
+from edge.config import file as configuration
 from edge.datapath.abi import TRACE_BYTES, Reason, Verdict
 from edge.datapath.bpf_error import BpfError
 from edge.datapath.model import IpAddress
 from edge.datapath.pcapng import Writer
 from edge.datapath.trace import Event, Wanted
 from edge.datapath.tracing import BusyError, Tracer
+from edge.show.capture import facts, line, names_of
 
 _PIN = "/sys/fs/bpf/fairhop"
 _TURN = 0.2  # seconds between looks at the clock

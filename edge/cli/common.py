@@ -7,7 +7,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from edge.ask import DEFAULT_SOCKET, Answer, RefusedError, UnreachableError, ask
+from edge.control.ask import DEFAULT_SOCKET, Answer, RefusedError, UnreachableError, ask
 
 NEGATIVE, USAGE, UNREACHABLE, TIMED_OUT, REFUSED, PERMISSION, CONFIG = 1, 2, 3, 4, 5, 77, 78
 

@@ -6,12 +6,12 @@ from typing import NoReturn, TypeVar
 
 import click
 
-from edge.block_file import read_block_list
 from edge.cli.common import CONFIG, fail
-from edge.config import Config
-from edge.config import load as load_config
+from edge.config.file import Config
+from edge.config.file import load as load_config
+from edge.daemon.block_file import read_block_list
 from edge.datapath.blocklist import BlockList
-from edge.strictyaml import ConfigError
+from edge.text.strictyaml import ConfigError
 
 C = TypeVar("C")
 

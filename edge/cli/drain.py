@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from edge.ask import Answer
 from edge.cli.common import TIMED_OUT, F, fail, json_option, print_json, request, socket_option
 from edge.cli.duration import DURATION
-from edge.quiet import QuietMeter
+from edge.control.ask import Answer
+from edge.decide.quiet import QuietMeter
 
 _POLL = 0.1
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from edge.ask import RefusedError, UnreachableError, follow
 from edge.cli.common import UNREACHABLE, fail, json_option, request, socket_option
+from edge.control.ask import RefusedError, UnreachableError, follow
 
 
 @click.command()

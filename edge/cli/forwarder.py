@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from edge import offline
 from edge.cli.bpf_failure import fail_bpf
 from edge.cli.common import NEGATIVE, USAGE, fail, json_option, print_json
 from edge.cli.config_file import read_node
-from edge.config import Config
+from edge.config.file import Config
 from edge.datapath import xdp
 from edge.datapath.bpf_error import BpfError
 from edge.datapath.encode import EncodeError
@@ -20,6 +19,7 @@ from edge.datapath.loading import LoadedForwarder, unload
 from edge.datapath.model import IpAddress, NextHop
 from edge.datapath.neighbours import Neighbours, NextHops
 from edge.datapath.next_hop import Finding
+from edge.show import offline
 
 _PATIENCE = 1.0  # seconds for the kernel to resolve neighbours
 _NEXT_HOP = re.compile(r"^([^=]+)=((?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2})$")

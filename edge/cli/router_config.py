@@ -16,11 +16,11 @@ from bgp.kits.model import KitError, KitInput, Options
 from bgp.kits.notes import SYSCTLS, notes, sysctl_conf
 from bgp.process import ProcessError
 from bgp.secrets import read_keys
-from edge.attributes import speaker_config
+from edge.announcer.attributes import speaker_config
+from edge.announcer.router_kit import Choices, edges_of, kit_for
 from edge.cli.common import CONFIG, NEGATIVE, USAGE, fail, json_option, print_json
 from edge.cli.config_file import read_config
-from edge.config import Config, load
-from edge.router_kit import Choices, edges_of, kit_for
+from edge.config.file import Config, load
 
 RENDERERS: Final[dict[str, Callable[[KitInput], str]]] = {
     "frr": frr.render,

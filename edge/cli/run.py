@@ -8,14 +8,14 @@ import click
 
 from bgp.exabgp_conf import SpeakerConfigError
 from bgp.process import ProcessError
-from edge import config as configuration
-from edge.ask import DEFAULT_SOCKET
 from edge.cli.common import CONFIG, NEGATIVE, PERMISSION, fail
 from edge.cli.config_file import read_config
-from edge.daemon import Daemon, Places
+from edge.config import file as configuration
+from edge.control.ask import DEFAULT_SOCKET
+from edge.daemon.daemon import Daemon, Places
 from edge.datapath.bpf_error import BpfError
-from edge.intent import IntentError
-from edge.strictyaml import ConfigError
+from edge.decide.intent import IntentError
+from edge.text.strictyaml import ConfigError
 
 
 @click.command()

@@ -5,14 +5,14 @@ from typing import Any
 
 import click
 
-from edge import offline
 from edge.cli.common import NEGATIVE, USAGE, fail, json_option, print_json, request, socket_option
 from edge.cli.config_file import read_node
-from edge.config import Config
+from edge.config.file import Config
 from edge.datapath.blocklist import BlockList
 from edge.datapath.bpf_error import BpfError
 from edge.datapath.loading import LoadedForwarder
-from edge.why import FiveTuple, FlowError, parse_flow, path
+from edge.show import offline
+from edge.show.why import FiveTuple, FlowError, parse_flow, path
 
 
 @click.command()

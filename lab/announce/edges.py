@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from edge.ask import RefusedError, UnreachableError, ask
+from edge.control.ask import RefusedError, UnreachableError, ask
 from edge.datapath.bpf_error import BpfError
 from edge.datapath.xdp import Link
 from lab.announce import files

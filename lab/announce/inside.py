@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edge.ask import RefusedError, UnreachableError
+from edge.control.ask import RefusedError, UnreachableError
 from lab.announce.bed import Bed
 from lab.announce.figures import Outcome
 from lab.announce.measures import Effort, MissingError

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bgp.route import Prefix
-from edge.ask import RefusedError
+from edge.control.ask import RefusedError
 from edge.datapath import abi
 from lab.announce.bed import Bed, Progress
 from lab.announce.floor import FloorPeer

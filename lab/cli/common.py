@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from edge.cli.common import CONFIG, NEGATIVE, PERMISSION, TIMED_OUT, fail
-from edge.strictyaml import ConfigError
+from edge.text.strictyaml import ConfigError
 from lab.cli.files import RUNTIMES, find_topology, named_topology, read_topology
 from lab.runtime import LabError
 from lab.topology.model import Topology

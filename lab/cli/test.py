@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from edge.cli.common import NEGATIVE, UNREACHABLE, USAGE, fail
-from edge.strictyaml import ConfigError
+from edge.text.strictyaml import ConfigError
 from lab.cli.common import lab_options, table, tell
 from lab.cli.files import runtime_for
 from lab.runtime import LabError

@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge.strictyaml import ConfigError
+from edge.text.strictyaml import ConfigError
 from lab.faults import edge_config
 from lab.faults.act import Act
 from lab.faults.act_nodes import stop

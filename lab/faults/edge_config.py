@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from edge import strictyaml
-from edge.decode import nearest
+from edge.text import strictyaml
+from edge.text.decode import nearest
 
 
 @dataclass(frozen=True, slots=True)

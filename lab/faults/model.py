@@ -7,7 +7,7 @@ from that end: `out` is what leaves the interface, `in` what arrives at it. Time
 
 from collections.abc import Mapping, Sequence
 
-from edge.decode import nearest
+from edge.text.decode import nearest
 from lab.faults.model_base import Fault, address_of
 from lab.faults.model_edges import CheckerHangs, CheckerLies, Config
 from lab.faults.model_links import BfdDown, Blackhole, Delay, LinkDown, Loss, Mtu, Rate

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from edge.decode import Model
+from edge.text.decode import Model
 
 Direction = Literal["in", "out", "both"]
 

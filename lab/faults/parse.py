@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from edge import strictyaml
-from edge.decode import decode, nearest
-from edge.strictyaml import ConfigError, Document, Path
+from edge.text import strictyaml
+from edge.text.decode import decode, nearest
+from edge.text.strictyaml import ConfigError, Document, Path
 from lab.faults.model import KINDS
 from lab.faults.model_base import Fault
 

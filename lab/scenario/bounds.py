@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from edge.decode import Model
+from edge.text.decode import Model
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edge.decode import nearest
-from edge.strictyaml import ConfigError, Problem
+from edge.text.decode import nearest
+from edge.text.strictyaml import ConfigError, Problem
 from lab.cli.files import read_topology
 from lab.runtime import LabError
 from lab.scenario import parse

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from edge.decode import Model
+from edge.text.decode import Model
 from lab.scenario.bounds import Bound, Number, Time
 from lab.scenario.moves import Move
 

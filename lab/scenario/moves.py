@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from edge.decode import Model
+from edge.text.decode import Model
 from lab.scenario.bounds import Number
 
 

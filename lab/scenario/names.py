@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 
 from edge.datapath.abi import Reason
 from edge.datapath.model import Protocol
-from edge.decode import nearest
-from edge.strictyaml import Path
+from edge.text.decode import nearest
+from edge.text.strictyaml import Path
 from lab.addressing import LabPlan, Role, ServicePlan
 from lab.faults import model as faults
 from lab.faults.model_base import Fault

@@ -1,6 +1,6 @@
 """Scenario files: text to a `Case`, or all of a file's errors at once, each at its place. No I/O.
 
-First shapes (pydantic, worded by `edge.decode`), then names: everything that a scenario names must exist in its
+First shapes (pydantic, worded by `edge.text.decode`), then names: everything that a scenario names must exist in its
 topology (`lab.scenario.names`). Names are looked at only in a file whose shape is right.
 """
 
@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from edge import strictyaml
-from edge.decode import Model, decode_at, nearest
-from edge.strictyaml import ConfigError, Document, Path, Problem
+from edge.text import strictyaml
+from edge.text.decode import Model, decode_at, nearest
+from edge.text.strictyaml import ConfigError, Document, Path, Problem
 from lab import planning
 from lab.addressing import LabPlan
 from lab.faults.model import KINDS

@@ -6,7 +6,7 @@ Source: github.com/joho/godotenv, which containerlab 0.79.0 reads them with.
 import re
 from collections.abc import Iterator
 
-from edge.strictyaml import ConfigError, Problem
+from edge.text.strictyaml import ConfigError, Problem
 
 _LINE = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_][\w.]*)\s*[=:]\s*(?P<value>.*)", re.DOTALL)
 _DOUBLE = re.compile(r'"(?P<text>(?:[^"\\]|\\.)*)"\s*(?:#.*)?')

@@ -8,7 +8,7 @@ and `${NAME+text}` give the text when set. A fallback may be another `$NAME`. `$
 import re
 from collections.abc import Iterator, Mapping
 
-from edge.strictyaml import ConfigError, Problem
+from edge.text.strictyaml import ConfigError, Problem
 
 _NAME = r"[^\W\d]\w*"
 _REFERENCE = re.compile(

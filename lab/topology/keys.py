@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from edge.decode import Model, nearest
-from edge.scalars import Integer
-from edge.strictyaml import Document, Path, Problem
+from edge.text.decode import Model, nearest
+from edge.text.scalars import Integer
+from edge.text.strictyaml import Document, Path, Problem
 from lab.topology.model import STAGES, StageName
 
 

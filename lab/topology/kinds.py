@@ -6,8 +6,8 @@ Source: containerlab 0.79.0, nodes/bridge, nodes/host, schemas/clab.schema.json.
 import re
 from collections.abc import Iterator, Mapping
 
-from edge.decode import nearest
-from edge.strictyaml import Document, Problem
+from edge.text.decode import nearest
+from edge.text.strictyaml import Document, Problem
 from lab.topology.keys import at, definition_paths
 from lab.topology.model import KINDS, Endpoint, Node, Topology
 

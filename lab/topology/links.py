@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator
 from ipaddress import ip_address
 from typing import Any
 
-from edge.decode import nearest
-from edge.strictyaml import Document, Path, Problem
+from edge.text.decode import nearest
+from edge.text.strictyaml import Document, Path, Problem
 from lab.topology.keys import at, foreign_keys
 from lab.topology.model import DEFAULT_MTU, HOST, Endpoint, Link, LinkKind
 

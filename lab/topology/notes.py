@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from edge.strictyaml import Document
+from edge.text.strictyaml import Document
 from lab.topology.keys import MISSING_HERE, at, tolerated
 from lab.topology.model import Topology
 

@@ -12,9 +12,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from edge import strictyaml
-from edge.decode import decode, nearest
-from edge.strictyaml import ConfigError, Document, Path, Problem
+from edge.text import strictyaml
+from edge.text.decode import decode, nearest
+from edge.text.strictyaml import ConfigError, Document, Path, Problem
 from lab.topology.envsubst import substitute
 from lab.topology.inherit import parse_bind, resolve
 from lab.topology.keys import FileDefinition, at, tolerated, wrong_keys

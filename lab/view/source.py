@@ -13,7 +13,7 @@ from ipaddress import ip_network
 from types import TracebackType
 from typing import Self
 
-from edge.ask import DEFAULT_SOCKET, RefusedError, UnreachableError, ask
+from edge.control.ask import DEFAULT_SOCKET, RefusedError, UnreachableError, ask
 from edge.datapath.netlink import NetlinkError
 from lab.addressing import LabPlan, Role
 from lab.netns.state import STATE

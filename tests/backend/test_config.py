@@ -8,7 +8,7 @@ import yaml
 from edge.backend.config import load
 from edge.datapath.checks import check_decap
 from edge.datapath.model import DecapState, Encap
-from edge.strictyaml import ConfigError
+from edge.text.strictyaml import ConfigError
 from tests.edge.test_config_rules import STRANGE, places, replaced
 
 GOOD = """\

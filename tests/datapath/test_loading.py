@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from edge import offline
-from edge.config import load
+from edge.config.file import load
 from edge.datapath import abi
 from edge.datapath.abi import Reason, Verdict
 from edge.datapath.bpf_error import BpfError, Step
@@ -20,7 +19,8 @@ from edge.datapath.libbpf import call
 from edge.datapath.loading import LoadedForwarder, unload
 from edge.datapath.pinned import map_path
 from edge.datapath.xdp import Program
-from edge.why import frame, parse_flow
+from edge.show import offline
+from edge.show.why import frame, parse_flow
 from tests.datapath import kernel
 from tests.datapath import world as w
 from tests.datapath.conftest import Pair

@@ -9,15 +9,15 @@ from pathlib import Path
 from bgp.exabgp_conf import PeerConfig, SpeakerConfig
 from bgp.route import Prefix, Route
 from bgp.speaker import Speaker
-from edge.checking import Checking, Report
-from edge.config import Check, Config
+from edge.config.file import Check, Config
+from edge.daemon.checking import Checking, Report
 from edge.datapath import oracle
 from edge.datapath.blocklist import BlockList
 from edge.datapath.forwarder import Forwarder, Trace
 from edge.datapath.model import Counters, ForwarderState, IpAddress, NextHop
 from edge.datapath.pinned import Attachment
 from edge.datapath.xdp import Mode
-from edge.health import Result
+from edge.decide.health import Result
 
 LOOPBACK = Attachment("lo", 1, Mode.GENERIC, adopted=False)
 MAC = bytes(6)  # the loopback's own

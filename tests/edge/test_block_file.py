@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edge.block_file import read_block_list
 from edge.cli.check import check
-from edge.config import load
-from edge.strictyaml import ConfigError
+from edge.config.file import load
+from edge.daemon.block_file import read_block_list
+from edge.text.strictyaml import ConfigError
 from tests.edge.test_config_rules import FULL
 
 HERE = FULL.replace("/etc/fairhop/blocked", "blocked.txt")

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from edge import blocking
-from edge.blocking import Blocking
+from edge.daemon import blocking
+from edge.daemon.blocking import Blocking
 from edge.datapath.blocklist import BlockList, parse
 from edge.datapath.bpf_error import BpfError, Step
 from tests.edge.fakes import until

@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 from scapy.utils import PcapNgReader
 
-from edge import capture
-from edge.config import load
+from edge.config.file import load
 from edge.datapath import abi, oracle
 from edge.datapath.abi import Reason, Verdict
 from edge.datapath.bpf_map import BpfMap
@@ -26,6 +25,7 @@ from edge.datapath.loading import LoadedForwarder, unload
 from edge.datapath.pinned import map_path
 from edge.datapath.trace import Event, Wanted, lease_end
 from edge.datapath.tracing import Tracer
+from edge.show import capture
 from tests.datapath import frames, kernel
 from tests.datapath import world as w
 from tests.datapath.rig import need_programs

@@ -14,7 +14,6 @@ from click.testing import CliRunner, Result
 from bgp.process import ProcessError
 from bgp.report import PrefixStatus
 from bgp.route import Route
-from edge.ask import Answer, RefusedError
 from edge.backend.host import HostError
 from edge.cli import common
 from edge.cli import drain as drain_module
@@ -25,10 +24,11 @@ from edge.cli.reload import reload
 from edge.cli.run import run
 from edge.cli.status import status
 from edge.cli.why import why
+from edge.control.ask import Answer, RefusedError
 from edge.datapath.blocklist import parse
 from edge.datapath.bpf_error import BpfError, Step
-from edge.intent import Drain, Intent
-from edge.status import facts
+from edge.decide.intent import Drain, Intent
+from edge.show.status import facts
 from tests.edge.test_config import GOOD
 from tests.edge.test_node import serving
 from tests.edge.test_status import speaker, view

@@ -9,10 +9,10 @@ import pytest
 from bgp.bfd.gate import Source
 from bgp.bfd.packet import AuthType
 from bgp.process import ProcessError
-from edge.companion_config import bfd_config, read_back_config
-from edge.companions import Companions, Pulse
-from edge.config import Config, load
-from edge.strictyaml import ConfigError
+from edge.announcer.companion_config import bfd_config, read_back_config
+from edge.announcer.companions import Companions, Pulse
+from edge.config.file import Config, load
+from edge.text.strictyaml import ConfigError
 from tests.edge.test_config import GOOD, errors
 
 PEERS = "peers: [{name: a-r1, address: 10.0.5.0, asn: 65101, local_address: 10.0.5.1}]"

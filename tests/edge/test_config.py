@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.config import HttpCheck, load
-from edge.strictyaml import ConfigError
+from edge.config.file import HttpCheck, load
+from edge.text.strictyaml import ConfigError
 
 GOOD = """\
 version: 1

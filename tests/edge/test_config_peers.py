@@ -5,10 +5,10 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from bgp.route import Attributes, RouteError
-from edge.announce import Stance
-from edge.attributes import route_for, speaker_config
-from edge.companion_config import bfd_config
-from edge.config import Config, load
+from edge.announcer.attributes import route_for, speaker_config
+from edge.announcer.companion_config import bfd_config
+from edge.config.file import Config, load
+from edge.decide.announce import Stance
 from tests.edge.test_config import errors
 from tests.edge.test_config_rules import FULL
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from edge.config import Config, load
+from edge.config.file import Config, load
 from edge.datapath.checks import check
 from edge.datapath.model import (
     UNLIMITED,
@@ -20,8 +20,8 @@ from edge.datapath.model import (
     QuicLb,
     Rate,
 )
-from edge.plan import PoolView, Tables, forwarder_state, select
-from edge.strictyaml import ConfigError
+from edge.decide.plan import PoolView, Tables, forwarder_state, select
+from edge.text.strictyaml import ConfigError
 from tests.edge.test_config import errors
 
 FULL = """\

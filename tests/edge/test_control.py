@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from edge.ask import RefusedError, UnreachableError, ask, follow
-from edge.control import MAX_STREAMS, ControlServer, Row, Stream
+from edge.control.ask import RefusedError, UnreachableError, ask, follow
+from edge.control.server import MAX_STREAMS, ControlServer, Row, Stream
 
 
 async def _echo(request: Mapping[str, Any], uid: int) -> dict[str, Any]:

@@ -13,17 +13,19 @@ import pytest
 
 from bgp.exabgp_conf import SpeakerConfig
 from bgp.route import GRACEFUL_SHUTDOWN, Route
-from edge import ask, config, crank, forwarding
-from edge import daemon as module
-from edge.config import Check
-from edge.daemon import Daemon, Places
+from edge.config import file as config
+from edge.config.file import Check
+from edge.control import ask
+from edge.daemon import crank, forwarding
+from edge.daemon import daemon as module
+from edge.daemon.daemon import Daemon, Places
 from edge.datapath.addresses import network_of
 from edge.datapath.blocklist import parse
 from edge.datapath.bpf_error import BpfError, Step
 from edge.datapath.model import IpAddress, NextHop
 from edge.datapath.neighbours import Neighbours
 from edge.datapath.pinned import Attachment
-from edge.health import Result
+from edge.decide.health import Result
 from tests.edge.fakes import HOP, LOOPBACK, FakeChecking, FakeForwarder, FakeSpeaker, until
 from tests.edge.test_config import GOOD
 from tests.edge.test_plan import THREE
@@ -184,7 +186,7 @@ def test_what_stands_is_declared_once_and_then_only_kept_alive(run: Run) -> None
 
 def test_ready_is_told_to_systemd_with_the_first_declaration(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    monkeypatch.setattr("edge.crank.Notifier.say", lambda self, state: told.append(state))
+    monkeypatch.setattr("edge.daemon.crank.Notifier.say", lambda self, state: told.append(state))
 
     async def talk(world: World) -> None:
         await asyncio.sleep(0.03)
@@ -445,7 +447,7 @@ def test_the_block_list_is_there_before_the_first_tables_replace_those_of_an_ear
     def refuse(wanted: object) -> bool:
         raise BpfError(Step.MAP, "fill the list", 12)
 
-    monkeypatch.setattr("edge.daemon.Forwarder.open", open_it)
+    monkeypatch.setattr("edge.daemon.daemon.Forwarder.open", open_it)
     if refused:
         monkeypatch.setattr(opened, "block", refuse)
     assert module._open_forwarder(config.load(TEXT, "f.yaml"), listed) is opened

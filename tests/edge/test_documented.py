@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edge import config
 from edge.backend import config as backend
+from edge.config import file as config
 from edge.datapath.encode import encode, encode_decap
-from edge.decode import Model
+from edge.text.decode import Model
 from tests.edge.test_config_rules import INTERFACES, state_of
 
 DOCS = Path(__file__).parents[2] / "docs"

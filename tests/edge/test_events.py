@@ -3,8 +3,8 @@
 import asyncio
 import io
 
-from edge.events import BACKLOG, HISTORY, KEPT, EventLog
-from edge.log_limit import BURST
+from edge.log.events import BACKLOG, HISTORY, KEPT, EventLog
+from edge.log.limit import BURST
 
 
 def test_an_event_is_one_line_and_is_kept() -> None:

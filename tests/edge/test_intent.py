@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.intent import Drain, Intent, IntentError, encode, parse
-from edge.intent_store import IntentStore
+from edge.control.intent_store import IntentStore
+from edge.decide.intent import Drain, Intent, IntentError, encode, parse
 
 DRAINS = st.builds(Drain, since=st.just("2026-01-01T00:00:00Z"), uid=st.integers(0, 2**31), reason=st.text(max_size=20))
 INTENTS = st.builds(Intent, st.none() | DRAINS, st.dictionaries(st.text(min_size=1, max_size=8), DRAINS, max_size=4))

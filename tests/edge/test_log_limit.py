@@ -1,6 +1,6 @@
 """The limit of log lines: a burst, then a steady rate, each subject by itself, in bounded memory."""
 
-from edge.log_limit import BURST, PER_SECOND, SUBJECTS, LineLimit, Verdict
+from edge.log.limit import BURST, PER_SECOND, SUBJECTS, LineLimit, Verdict
 
 
 def test_a_burst_is_written_and_what_follows_is_counted() -> None:

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from edge.log_sink import BUFFER, LogSink
+from edge.log.sink import BUFFER, LogSink
 
 LINE = "x" * 999
 
@@ -46,14 +46,14 @@ def test_a_reader_that_is_gone_costs_lines_only() -> None:
 
 
 def test_the_last_lines_are_written_before_the_process_ends() -> None:
-    code = "import sys; from edge.log_sink import LogSink; LogSink(sys.stderr).write('farewell')"
+    code = "import sys; from edge.log.sink import LogSink; LogSink(sys.stderr).write('farewell')"
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], check=True, cwd=root, capture_output=True, timeout=30)
     assert done.stderr == b"farewell\n"
 
 
 def test_a_process_ends_although_nobody_reads_its_log() -> None:
-    log = "import sys; from edge.log_sink import LogSink; s = LogSink(sys.stderr)"
+    log = "import sys; from edge.log.sink import LogSink; s = LogSink(sys.stderr)"
     code = f"{log}; [s.write('x' * 9999) for _ in range(20)]"
     root = Path(__file__).parents[2]
     with subprocess.Popen([sys.executable, "-c", code], cwd=root, stderr=subprocess.PIPE) as process:

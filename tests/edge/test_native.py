@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge import config, maglev
-from edge.daemon import Daemon, Places
+from edge import maglev
+from edge.config import file as config
+from edge.daemon.daemon import Daemon, Places
 from edge.maglev import Member
 from edge.native import maglev as native
 from tests.edge.test_config import GOOD

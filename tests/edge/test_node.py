@@ -2,11 +2,11 @@
 
 from ipaddress import IPv4Network
 
-from edge.announce import Reason, Stance
-from edge.config import load
-from edge.health import Result, State
-from edge.intent import Drain, Intent
-from edge.node import Node
+from edge.config.file import load
+from edge.decide.announce import Reason, Stance
+from edge.decide.health import Result, State
+from edge.decide.intent import Drain, Intent
+from edge.decide.node import Node
 from tests.edge.test_config import GOOD
 from tests.edge.test_plan import THREE, config
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.notify import Notifier
+from edge.daemon.notify import Notifier
 
 
 @pytest.fixture

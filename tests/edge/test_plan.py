@@ -2,8 +2,8 @@
 
 from ipaddress import IPv4Address
 
-from edge.config import Config, load
-from edge.plan import PoolView, Tables, backend_ids, forwarder_state, select
+from edge.config.file import Config, load
+from edge.decide.plan import PoolView, Tables, backend_ids, forwarder_state, select
 from tests.edge.test_config import GOOD
 
 THREE = "[{name: b1, address: 10.0.9.1}, {name: b2, address: 10.0.9.2, weight: 2}, {name: b3, address: 10.0.9.3}]"

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.config import load
+from edge.config.file import load
+from edge.daemon.self_packets import Questions, judge
+from edge.daemon.selfprobe import SelfProbe
 from edge.datapath import abi, oracle, xdp
 from edge.datapath.abi import Reason, Verdict
 from edge.datapath.blocklist import parse
@@ -15,9 +17,7 @@ from edge.datapath.forwarder import Forwarder, Trace
 from edge.datapath.model import ForwarderState, NextHop, Rate
 from edge.datapath.pinned import Attachment
 from edge.datapath.tables import write_directory
-from edge.plan import PoolView, Tables, forwarder_state, select
-from edge.self_packets import Questions, judge
-from edge.selfprobe import SelfProbe
+from edge.decide.plan import PoolView, Tables, forwarder_state, select
 from tests.datapath import kernel
 from tests.datapath.rig import need_programs
 from tests.edge.fakes import FakeForwarder

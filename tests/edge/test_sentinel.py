@@ -5,11 +5,11 @@ import time
 
 import pytest
 
+from edge.daemon.selfprobe import SelfProbe
+from edge.daemon.sentinel import INTERVAL, Proof, Sentinel
 from edge.datapath.blocklist import BlockList, parse
 from edge.datapath.bpf_error import BpfError, Step
 from edge.datapath.model import ForwarderState
-from edge.selfprobe import SelfProbe
-from edge.sentinel import INTERVAL, Proof, Sentinel
 from tests.datapath.world import STATE
 from tests.edge.fakes import FakeForwarder, until
 
@@ -62,7 +62,7 @@ def test_a_loss_is_told_once_in_the_loop_and_so_is_its_end_and_only_health_beats
 def test_a_packet_that_comes_out_wrong_twice_is_a_fault_until_it_comes_out_right(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("edge.sentinel.LOOKS_EVERY", 1)
+    monkeypatch.setattr("edge.daemon.sentinel.LOOKS_EVERY", 1)
     probe, told = Told(), list[str]()
 
     async def watch() -> None:

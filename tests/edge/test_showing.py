@@ -18,19 +18,19 @@ from bgp.report import PeerStatus, PrefixStatus, SpeakerState
 from bgp.rib import UNKNOWN
 from bgp.route import GRACEFUL_SHUTDOWN, Prefix, Route
 from bgp.supervisor import Phase
-from edge.announce import Decision, Reason, Stance
-from edge.ask import Answer, RefusedError, UnreachableError
 from edge.cli import common, events
 from edge.cli.bgp import bgp
 from edge.cli.health import health
 from edge.cli.table import age, columns
-from edge.control import ControlServer, Stream
-from edge.events import EventLog
-from edge.health import Health, Rules
-from edge.node import Node
-from edge.showing import Showing
-from edge.status_bgp import bgp_facts
-from edge.status_health import health_facts
+from edge.control.ask import Answer, RefusedError, UnreachableError
+from edge.control.server import ControlServer, Stream
+from edge.control.showing import Showing
+from edge.decide.announce import Decision, Reason, Stance
+from edge.decide.health import Health, Rules
+from edge.decide.node import Node
+from edge.log.events import EventLog
+from edge.show.status_bgp import bgp_facts
+from edge.show.status_health import health_facts
 from tests.edge.test_node import BAD, serving
 
 VIP, OTHER = IPv4Network("203.0.113.10/32"), IPv4Network("203.0.113.11/32")

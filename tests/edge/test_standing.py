@@ -1,7 +1,7 @@
 """Orders in monotonic time: their beginning, their end, and a wall clock that jumps."""
 
-from edge.intent import Drain, Intent
-from edge.standing import LONG_AGO, Standing
+from edge.decide.intent import Drain, Intent
+from edge.decide.standing import LONG_AGO, Standing
 
 DRAIN = Drain("2026-01-01T00:00:00Z", 0)
 TIMED = Drain("2026-01-01T00:00:00Z", 0, until=1_000_060.0)

@@ -10,14 +10,14 @@ from bgp.report import PeerStatus, PrefixStatus, SpeakerState
 from bgp.rib import UNKNOWN
 from bgp.route import GRACEFUL_SHUTDOWN, Prefix, Route
 from bgp.supervisor import Phase
-from edge.announce import Decision, Reason, Stance
 from edge.datapath.blocklist import parse
 from edge.datapath.model import Counters
 from edge.datapath.next_hop import Finding
-from edge.intent import Drain, Intent
-from edge.node import Node
-from edge.plan import Tables
-from edge.status import ForwarderView, facts, verdict
+from edge.decide.announce import Decision, Reason, Stance
+from edge.decide.intent import Drain, Intent
+from edge.decide.node import Node
+from edge.decide.plan import Tables
+from edge.show.status import ForwarderView, facts, verdict
 from tests.edge.test_node import BAD, serving
 from tests.edge.test_plan import config
 

@@ -13,20 +13,20 @@ from typing import Any
 import pytest
 
 from bgp.speaker import Speaker
-from edge.announce import Stance
-from edge.ask import Answer, RefusedError
-from edge.config import Config, load
+from edge.config.file import Config, load
+from edge.control.ask import Answer, RefusedError
+from edge.control.intent_store import IntentStore
+from edge.control.verbs import Verbs
+from edge.daemon.forwarding import Forwarding, Wish
 from edge.datapath.blocklist import BlockList, parse
 from edge.datapath.model import IpAddress
 from edge.datapath.next_hop import Finding
-from edge.events import EventLog
-from edge.forwarding import Forwarding, Wish
-from edge.health import Health
-from edge.intent import Drain, Intent
-from edge.intent_store import IntentStore
-from edge.node import Node
-from edge.strictyaml import ConfigError, Problem
-from edge.verbs import Verbs
+from edge.decide.announce import Stance
+from edge.decide.health import Health
+from edge.decide.intent import Drain, Intent
+from edge.decide.node import Node
+from edge.log.events import EventLog
+from edge.text.strictyaml import ConfigError, Problem
 from tests.edge.fakes import LOOPBACK, FakeForwarder, hops, speaker, until
 from tests.edge.test_config import GOOD
 from tests.edge.test_node import BAD, OK

@@ -9,14 +9,14 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
-from edge import offline, why
-from edge.config import load
+from edge.config.file import load
 from edge.datapath.abi import Note
 from edge.datapath.blocklist import BlockList, parse
 from edge.datapath.hashing import FlowKey, flow_hash, slot_of
 from edge.datapath.headers import ipv4_header
 from edge.datapath.model import Protocol
-from edge.plan import PoolView, Tables, forwarder_state, select
+from edge.decide.plan import PoolView, Tables, forwarder_state, select
+from edge.show import offline, why
 from tests.edge.test_config_rules import FULL
 
 FLOW = why.FiveTuple(IPv4Address("198.51.100.7"), 40000, IPv4Address("203.0.113.10"), 80, Protocol.TCP)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.strictyaml import ConfigError
+from edge.text.strictyaml import ConfigError
 from lab.cli.files import read_topology
 from lab.netns.runtime import NetnsRuntime
 from lab.runtime import LabError

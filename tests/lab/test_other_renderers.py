@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edge import config
 from edge.backend import config as backend_config
+from edge.config import file as config
 from lab.addressing import NodePlan, Role
 from lab.nodes.nft_rules import parse, rules
 from lab.planning import PlanError, plan

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edge import config
+from edge.config import file as config
 from edge.datapath.model import Encap
 from lab.addressing import NodePlan, Role
 from lab.render.folder import Difference, compare, write

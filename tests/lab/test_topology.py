@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.strictyaml import ConfigError
+from edge.text.strictyaml import ConfigError
 from lab.topology import dotenv
 from lab.topology.envsubst import substitute
 from lab.topology.keys import NODE_KEYS, UNSUPPORTED_NODE_KEYS

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bgp.kits.model import Bfd, KitError
-from edge import config
+from edge.announcer.router_kit import Choices, kit_for
 from edge.cli.router_config import router_config
-from edge.router_kit import Choices, kit_for
+from edge.config import file as config
 
 ROOT = Path(__file__).resolve().parents[3]
 SITE = ROOT / "containerlab" / "two-site"

@@ -11,7 +11,7 @@ from typing import Any
 from edge.checks.engine import Engine
 from edge.checks.plan import subjects
 from edge.checks.target import Outcome, Target
-from edge.config import load
+from edge.config.file import load
 from tests.edge.test_config import GOOD
 
 HERE = "127.0.0.1"

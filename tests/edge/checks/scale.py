@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from edge import checking
 from edge.checks.engine import Engine
 from edge.checks.plan import Subject
 from edge.checks.target import Outcome, Target, results
-from edge.config import load
-from edge.health import Result, Rules
+from edge.config.file import load
+from edge.daemon import checking
+from edge.decide.health import Result, Rules
 from tests.edge.test_config import GOOD
 
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

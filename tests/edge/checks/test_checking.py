@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from edge.checking import NOBODY, Checking, Stale
 from edge.checks import child
-from edge.config import Config, load
-from edge.health import Result
+from edge.config.file import Config, load
+from edge.daemon.checking import NOBODY, Checking, Stale
+from edge.decide.health import Result
 from tests.edge.checks.test_programs import alive
 from tests.edge.test_config import GOOD
 

@@ -3,7 +3,7 @@
 import pytest
 
 from edge.checks.plan import Subject, subjects
-from edge.config import load
+from edge.config.file import load
 from tests.edge.test_config import GOOD, errors
 
 CHECK = "{type: http, port: 80}"

@@ -22,7 +22,7 @@ from edge.checks.target import (
     read_orders,
     results,
 )
-from edge.health import Damped, Rules
+from edge.decide.health import Damped, Rules
 
 TARGET = Target(
     "http",

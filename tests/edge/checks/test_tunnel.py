@@ -15,14 +15,14 @@ from edge.checks import raw_sockets, tunnel_packets
 from edge.checks.plan import subjects
 from edge.checks.raw import Raw
 from edge.checks.target import Target
-from edge.config import load
+from edge.config.file import load
 from edge.datapath.abi import Note, Verdict
 from edge.datapath.decap_oracle import DecapOracle
 from edge.datapath.decapsulator import Decapsulator
 from edge.datapath.headers import TCP
 from edge.datapath.model import DecapState, Encap, NextHop
 from edge.datapath.oracle import Oracle
-from edge.plan import PoolView, Tables, forwarder_state, select
+from edge.decide.plan import PoolView, Tables, forwarder_state, select
 from tests.datapath import kernel
 from tests.datapath.kernel import Namespace
 from tests.datapath.rig import OBJECTS, need_programs

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edge import config
 from edge.backend import config as backend_config
+from edge.config import file as config
 from lab.announce import files, floor
 from lab.announce.plan import Layout, world
 from lab.announce.recipes import RECIPES

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge import strictyaml
+from edge.text import strictyaml
 from lab.faults.edge_config import Check, backends, checks, edited
 
 FILE = """

@@ -1,6 +1,6 @@
 """Scenarios for tests, on the shipped two-site topology."""
 
-from edge.strictyaml import ConfigError
+from edge.text.strictyaml import ConfigError
 from lab.scenario import parse
 from lab.scenario.parse import Case, NoTopologyError
 from lab.topology.model import Topology

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from edge.strictyaml import ConfigError
+from edge.text.strictyaml import ConfigError
 from lab.cli.commands import lab
 from lab.cli.test import code_of
 from lab.report import compare as side_by_side

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from edge import strictyaml
-from edge.decode import Model
+from edge.text import strictyaml
+from edge.text.decode import Model
 from lab.scenario.model import STREAMS, Expect, OverRepetitions, Percentiles, Scenario, Step
 from lab.scenario.moves import MOVES
 from tests.lab.scenario.cases import case

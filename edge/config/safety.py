@@ -1,0 +1,45 @@
+"""How careful a node is with what it is told: the `safety` part of a fairhop.yaml (core: no I/O). Times in seconds."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from edge.decide.damping import PENALTY, DampingRules
+from edge.decide.velocity import VelocityRules
+from edge.text.decode import Model
+from edge.text.scalars import Integer, Seconds
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class VelocityConfig(Model):
+    """At most `share` of a pool, but one backend at least, leaves its table in `window` for failed checks."""
+
+    share: Share = 0.5
+    window: Seconds = 10.0
+
+
+class SafetyConfig(Model):
+    """The defaults are for networks whose routers nobody has asked about their damping.
+
+    `settle` passes between being ready and the first announcement. A VIP that was taken back for a fault returns when
+    all has been well for `hold_down`, and not before a router that damps with `half_life` and `suppress` would bear one
+    more change; `half_life` 0: no router damps. Below `panic_below`, a share of a pool, all its backends are used.
+    """
+
+    settle: Annotated[float, Field(ge=0, le=3600)] = 0.5
+    hold_down: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    half_life: Annotated[float, Field(ge=0, le=86400)] = 900.0
+    suppress: Annotated[Integer, Field(gt=int(PENALTY), le=1_000_000)] = 2000
+    panic_below: Share = 0.3
+    velocity: VelocityConfig = VelocityConfig()
+
+    @property
+    def damping(self) -> DampingRules:
+        """The rules of `edge.decide.damping`."""
+        return DampingRules(self.hold_down, self.half_life, float(self.suppress))
+
+    @property
+    def removals(self) -> VelocityRules:
+        """The rules of `edge.decide.velocity`."""
+        return VelocityRules(self.velocity.share, self.velocity.window)

@@ -1,0 +1,1 @@
+"""Configuration text, strictly: YAML with places, decoding into models with every error, scalar types."""
