@@ -2,7 +2,8 @@
 
 One process of ours speaks to BIRD and to a second process of ours, over IPv4 and IPv6, while M processes per core
 burn it. Every session that leaves Up is counted at each end, with its reason; what comes out is JSON. BIRD is given
-SCHED_DEADLINE too, as a router would not share the burning machine: without it, its own packets come late.
+SCHED_DEADLINE too, as a router would not share the burning machine: without it, its own packets come late. Witnesses
+tell when a core ran nothing at all; downs at such a moment are counted, and counted again apart as `in_pauses`.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from bgp.bfd.config import BfdConfig, BfdPeer
 from bgp.bfd.gate import Source
 from bgp.bfd.privileges import run_on_time
 from tests.bgp.bfd.node import Node, node, peer4, peer6
+from tests.bgp.bfd.pauses import Pause, covering, witnessed
 from tests.bgp.routers.bird import Bird
 from tests.bgp.routers.net import Star, run_in, star
 from tests.bgp.routers.router import running
@@ -40,15 +42,16 @@ protocol bfd {{
 _ENDS = (("10.78.0.0", "10.78.0.1"), ("fd78::", "fd78::1"))
 
 
-def _burn() -> None:
+def _burn(nice: int) -> None:
+    os.nice(nice)
     while True:
         sum(range(1000))
 
 
 @contextmanager
-def burning(count: int) -> Iterator[None]:
+def burning(count: int, nice: int = 0) -> Iterator[None]:
     """So many processes that do nothing else."""
-    burners = [multiprocessing.Process(target=_burn, daemon=True) for _ in range(count)]
+    burners = [multiprocessing.Process(target=_burn, args=(nice,), daemon=True) for _ in range(count)]
     for burner in burners:
         burner.start()
     try:
@@ -81,7 +84,9 @@ def ours(own: int, interval: float) -> tuple[BfdPeer, ...]:
     return tuple(BfdPeer(f"ours{peer.version}", peer, local, tx=interval, rx=interval) for peer, local in pairs)
 
 
-def endure(seconds: float, load: int, interval: float, gate: tuple[Source, ...], priority: int = 10) -> dict[str, Any]:
+def endure(
+    seconds: float, load: int, interval: float, gate: tuple[Source, ...], priority: int = 10, nice: int = 0
+) -> dict[str, Any]:
     """Run for so long under `load` busy processes per core; the downs and pauses of each session."""
     with ExitStack() as stack:
         net = stack.enter_context(star("fh-bfd", ["e1", "e2"]))
@@ -99,36 +104,46 @@ def endure(seconds: float, load: int, interval: float, gate: tuple[Source, ...],
         run_first(bird.processes["bird"].pid, priority)
         marks, log = [len(one.events) for one in nodes], len(bird.log)
         began = time.monotonic()
-        with burning(load * (os.cpu_count() or 1)):
-            time.sleep(seconds)
-            found = [_found(one, mark) for one, mark in zip(nodes, marks, strict=True)]
+        with witnessed() as pauses, burning(load * (os.cpu_count() or 1), nice):
+            _wait(began + seconds, nodes, marks)
+        found = [_found(one, mark, pauses.found) for one, mark in zip(nodes, marks, strict=True)]
         theirs = len(re.findall(r"state from Up to Down", bird.log[log:]))
         measured = {"seconds": round(time.monotonic() - began, 1), "load": load, "interval": interval}
         measured.update({name: int(os.environ.get(f"FAIRHOP_{name.upper()}", "0")) for name in ("nice", "first")})
-        limits = {source.name: source.limit for source in gate}
-        remarks = [remark for one in found for remark in one["remarks"]]
         return {
             **measured,
-            "gate": limits,
+            "gate": {source.name: source.limit for source in gate},
             "bird_false_downs": theirs,
-            "remarks": remarks,
+            "pauses": [(p.core, round(p.start - began, 3), round((p.end - p.start) * 1e3, 1)) for p in pauses.found],
+            "remarks": [remark for one in found for remark in one["remarks"]],
             "near": found[0],
             "far": found[1],
         }
 
 
-def _found(one: Node, mark: int) -> dict[str, Any]:
-    downs = [
-        (event["subject"], event["reason"])
-        for event in one.events[mark:]
-        if event.get("old") == "up" and event["subject"].startswith("bfd ")
-    ]
+def _wait(end: float, nodes: list[Node], marks: list[int]) -> None:
+    """Until the end, with a line a minute for who waits too."""
+    began = time.monotonic()
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(60.0, left))
+        downs = sum(len(_downs(one, mark)) for one, mark in zip(nodes, marks, strict=True))
+        sys.stderr.write(f"{(time.monotonic() - began) / 60:5.1f} min, {downs} downs\n")
+
+
+def _downs(one: Node, mark: int) -> list[dict[str, Any]]:
+    return [e for e in one.events[mark:] if e.get("old") == "up" and e["subject"].startswith("bfd ")]
+
+
+def _found(one: Node, mark: int, pauses: list[Pause]) -> dict[str, Any]:
+    downs = _downs(one, mark)
     answer = one.ask()
-    gaps = {session["name"]: _ms(session["gaps"]) for session in answer["sessions"]}
+    times = {f"bfd {peer.name}": 3 * peer.rx for peer in one.config.peers}
+    still = [covering(pauses, e["at"], times[e["subject"]], times[e["subject"]] / 3) for e in downs]
     return {
         "false_downs": len(downs),
-        "downs": downs,
-        "gaps_ms": gaps,
+        "in_pauses": sum(map(bool, still)),
+        "downs": [(e["subject"], e["reason"]) for e in downs],
+        "gaps_ms": {session["name"]: _ms(session["gaps"]) for session in answer["sessions"]},
         "beats_ms": _ms(answer["beats"]),
         **_remarks(answer),
     }
@@ -153,11 +168,13 @@ def main() -> int:
     parser.add_argument("--priority", type=int, default=10, help="0 for no real-time scheduling")
     parser.add_argument("--nice", type=int, default=0, help="of the daemons that beat")
     parser.add_argument("--first", type=int, default=0, help="their priority of SCHED_FIFO; 0 for none")
+    parser.add_argument("--load-nice", type=int, default=0, help="of the busy processes")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     os.environ.update(FAIRHOP_NICE=str(given.nice), FAIRHOP_FIRST=str(given.first))
     gate = tuple(Source(name, given.beat, given.misses) for name in ("daemon", "forwarder"))
-    result = json.dumps(endure(given.minutes * 60, given.load, given.interval, gate, given.priority), indent=1)
+    found = endure(given.minutes * 60, given.load, given.interval, gate, given.priority, given.load_nice)
+    result = json.dumps(found, indent=1)
     if given.out:
         given.out.write_text(result)
     sys.stdout.write(result + "\n")

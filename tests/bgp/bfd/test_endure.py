@@ -1,14 +1,18 @@
 """The endurance program in its short form: twelve seconds under load, no false down at any end of ours."""
 
+import multiprocessing
+import os
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
 from bgp.bfd.gate import Source
 from tests.bgp.bfd.endure import endure
 from tests.bgp.bfd.node import ROOT
+from tests.bgp.bfd.pauses import Pause, covering, witnessed
 from tests.bgp.routers.net import needs
 
 pytestmark = pytest.mark.kernel
@@ -26,6 +30,32 @@ def test_nothing_goes_down_for_nothing_under_full_load() -> None:
         for gaps in found[side]["gaps_ms"].values():
             assert gaps["count"] > 900
             assert gaps["longest"] < 25.0
+
+
+def test_a_down_is_the_machines_only_where_a_long_enough_pause_lies_in_its_detection_time() -> None:
+    pauses = [Pause(0, 10.0, 10.02), Pause(1, 50.0, 50.006)]
+    assert covering(pauses, 10.03, 0.03, 0.01) == pauses[:1]
+    assert covering(pauses, 9.997, 0.03, 0.01) == pauses[:1], "told a little early by another core"
+    assert covering(pauses, 10.06, 0.03, 0.01) == []
+    assert covering(pauses, 50.01, 0.03, 0.01) == [], "too short to be the cause"
+
+
+def test_a_witness_sees_a_core_that_is_taken_from_it() -> None:
+    core = min(os.sched_getaffinity(0))
+    with witnessed() as pauses:
+        hog = multiprocessing.Process(target=_take, args=(core,))
+        hog.start()
+        hog.join(10)
+    assert any(pause.core == core and pause.end - pause.start > 0.025 for pause in pauses.found), pauses
+
+
+def _take(core: int) -> None:
+    """As a pause of the machine looks to the witness: somebody of its own rank runs for 30 ms."""
+    os.sched_setaffinity(0, {core})
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(99))
+    end = time.monotonic() + 0.03
+    while time.monotonic() < end:
+        pass
 
 
 def test_the_program_runs_as_its_help_says() -> None:

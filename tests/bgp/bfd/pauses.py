@@ -1,0 +1,87 @@
+"""Whether the machine itself stood still: a witness on each core that wants to run every millisecond, before all else.
+
+A session that goes down while no witness ran was not failed by BFD: nothing on the machine could have sent or received.
+"""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Final
+
+TOLD: Final = 0.005  # s: a shorter wait is the scheduler's everyday life
+_EVERY: Final = 0.001  # s
+_FIRST: Final = 99  # of SCHED_FIFO; only SCHED_DEADLINE comes before it
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A core on which the witness did not run; times of CLOCK_MONOTONIC in seconds."""
+
+    core: int
+    start: float
+    end: float
+
+
+@dataclass(slots=True)
+class Pauses:
+    """What the witnesses saw; complete once `witnessed` has ended."""
+
+    found: list[Pause] = field(default_factory=list)
+
+
+def covering(pauses: Sequence[Pause], at: float, detection: float, least: float) -> list[Pause]:
+    """The pauses of at least `least` seconds that lie in the detection time before `at`, the moment a session left Up.
+
+    What stood in a queue during a pause is worked off after it, so a few milliseconds more are looked at on both sides.
+    """
+    return [p for p in pauses if p.end - p.start >= least and p.start <= at + TOLD and p.end >= at - detection - TOLD]
+
+
+def _watch(core: int, wire: Connection) -> None:
+    os.sched_setaffinity(0, {core})
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_FIRST))
+    wire.send("ready")
+    found, last = [], time.monotonic()
+    while not wire.poll():
+        time.sleep(_EVERY)
+        now = time.monotonic()
+        if now - last > TOLD:
+            found.append(Pause(core, last, now))
+        last = now
+    wire.send(found)
+
+
+@contextmanager
+def witnessed() -> Iterator[Pauses]:
+    """Watch every core meanwhile. Raises PermissionError without the right to SCHED_FIFO."""
+    pauses, watchers = Pauses(), []
+    for core in sorted(os.sched_getaffinity(0)):
+        ours, its = multiprocessing.Pipe()
+        process = multiprocessing.Process(target=_watch, args=(core, its), daemon=True)
+        process.start()
+        its.close()
+        watchers.append((process, ours))
+    try:
+        for _, ours in watchers:
+            _received(ours)
+        yield pauses
+        for _, ours in watchers:
+            ours.send("end")
+            pauses.found += _received(ours)
+    finally:
+        for process, ours in watchers:
+            process.kill()
+            process.join()
+            ours.close()
+
+
+def _received(wire: Connection) -> list[Pause]:
+    try:
+        said = wire.recv()
+    except EOFError:
+        raise PermissionError("a witness ended: it needs the right to SCHED_FIFO") from None
+    return said if isinstance(said, list) else []
