@@ -22,7 +22,7 @@ _REPORT_EVERY = 5.0
 class Deployment:
     """One pass over a topology. `run` returns when every node is ready, or raises after `abort` has been called.
 
-    `laid` is when the last node was started and had its links (CLOCK_MONOTONIC, s), 0 before.
+    `laid` is when the last node was started and had its links (CLOCK_MONOTONIC, s), 0 before; `on_laid` hears of it.
     """
 
     def __init__(
@@ -32,10 +32,11 @@ class Deployment:
         access: NodeAccess,
         links: LinkLayer,
         progress: Progress,
+        on_laid: Callable[[], None],
         on_ready: Callable[[str], None],
     ) -> None:
         self._topology, self._access, self._links, self._progress = topology, access, links, progress
-        self._on_ready = on_ready
+        self._on_laid, self._on_ready = on_laid, on_ready
         self._own = frozenset(places.processes())
         self._stages = Stages(topology.nodes)
         self._stopped = threading.Event()
@@ -92,6 +93,7 @@ class Deployment:
         self._unlinked.discard(node)
         if not self._unlinked:
             self.laid = time.monotonic()
+            self._on_laid()
 
     def _pass(self, node: Node, stage: StageName, act: Callable[[], None]) -> None:
         self._stages.enter(node.name, stage)

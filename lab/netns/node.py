@@ -50,6 +50,7 @@ def launch(spec: NodeSpec) -> int:
 def _outer(spec: NodeSpec, writer: int) -> None:
     """The first child: enters the namespaces and forks, as only a child is born into a new PID namespace."""
     os.setsid()
+    linux.give_way(os.getpid(), to_others=True)  # to the links of the lab; the tool ends it
     os.umask(0o022)
     log = os.open(spec.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     if spec.netns:

@@ -72,7 +72,8 @@ class NetnsRuntime:
             client = self._client = self._client or self._guardian()
             if client.existed:
                 self._require_same_description()
-            deployment = Deployment(self._topology, self._places, self._access(), links, progress, self._note_ready)
+            told = (self._note_laid, self._note_ready)
+            deployment = Deployment(self._topology, self._places, self._access(), links, progress, *told)
             deployment.run(self.close if client.existed else self._abort)
         self.times = DeployTimes(deployment.laid - began, time.monotonic() - began)
 
@@ -142,8 +143,15 @@ class NetnsRuntime:
                 client.keep()
             finally:
                 client.close()
+        self._note_laid()
         wait_ready(self._topology.nodes[node], self._access(), threading.Event())
         self._note_ready(node)
+
+    def _note_laid(self) -> None:
+        """The programs of the nodes stood back until all nodes and links are there; now they have their share."""
+        for node in self._places.processes():
+            if pid := self._pid(node):
+                linux.give_way(pid, to_others=False)
 
     def _note_ready(self, node: str) -> None:
         """For whoever watches the lab from elsewhere."""

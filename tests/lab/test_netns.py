@@ -100,6 +100,18 @@ def talks(lab: NetnsRuntime) -> bool:
             return False
 
 
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel has no autogroups")
+def test_programs_give_way_until_the_links_lie_and_then_have_their_share(deploy: Deploy) -> None:
+    born = "cmd: sh -c 'cat /proc/self/autogroup >/run/born; exec sleep infinity'"
+    kind = "kind: linux, network-mode: none"
+    node = deploy(f"\n  nodes: {{r1: {{{kind}, {born}}}, r2: {{{kind}, startup-delay: 1}}}}")
+    assert output(node, "r1", "cat", "/run/born").endswith("nice 19")
+    assert output(node, "r1", "cat", "/proc/1/autogroup").endswith("nice 0")
+    node.kill("r1")
+    node.start("r1")
+    assert output(node, "r1", "cat", "/proc/1/autogroup").endswith("nice 0")
+
+
 def test_two_nodes_talk_over_a_link_that_never_touched_the_host(lab: str, deploy: Deploy) -> None:
     with subprocess.Popen(["ip", "monitor", "link"], stdout=subprocess.PIPE, text=True) as monitor:
         pair = deploy(PAIR)
