@@ -22,8 +22,10 @@ CORES_BY_PACKAGE = {
     "edge/announcer": "attributes companion_config router_kit",
     "edge/config": "addresses announcer check_rules checks file findings limits peers protection read_back rules "
     "safety",
+    "edge/control": "",
     "edge/daemon": "self_packets",
     "edge/decide": "announce damping health intent local_health node plan quiet standing velocity",
+    "edge/install": "",
     "edge/log": "limit",
     "edge/show": "capture offline status status_bgp status_health why",
     "edge/text": "decode scalars strictyaml",

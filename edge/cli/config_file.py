@@ -9,8 +9,8 @@ import click
 from edge.cli.common import CONFIG, fail
 from edge.config.file import Config
 from edge.config.file import load as load_config
-from edge.daemon.block_file import read_block_list
 from edge.datapath.blocklist import BlockList
+from edge.install.block_file import read_block_list
 from edge.text.strictyaml import ConfigError
 
 C = TypeVar("C")

@@ -6,12 +6,12 @@ from typing import Any, Protocol
 from bgp.bmp.readback import ReadBack
 from bgp.speaker import Speaker
 from edge.control.intent_store import IntentStore
-from edge.daemon.forwarding import Forwarding
 from edge.datapath.blocklist import BlockList
 from edge.datapath.model import IpAddress
 from edge.datapath.next_hop import Finding
 from edge.decide.health import Health
 from edge.decide.node import Node
+from edge.install.forwarding import Forwarding
 from edge.log.events import EventLog
 
 USAGE, REFUSED, CONFIG = 2, 5, 78

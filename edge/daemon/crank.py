@@ -10,12 +10,12 @@ from bgp.route import Prefix, Route
 from bgp.speaker import Speaker
 from edge.announcer.attributes import route_for
 from edge.announcer.companions import Companions
-from edge.daemon.forwarding import Forwarding, Wish
 from edge.daemon.notify import Notifier
 from edge.datapath.addresses import is_single, network_of
 from edge.datapath.model import IpAddress, IpNetwork, NextHop
 from edge.decide.announce import Decision, Reason, Stance
 from edge.decide.node import Node
+from edge.install.forwarding import Forwarding, Wish
 from edge.log.events import EventLog
 
 PATIENCE = 2.0  # seconds to wait for the first next hops before the first tables are installed without them

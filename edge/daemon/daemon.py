@@ -25,11 +25,8 @@ from edge.control.ask import RefusedError
 from edge.control.intent_store import IntentStore
 from edge.control.server import ControlServer
 from edge.control.verbs import Verbs
-from edge.daemon.block_file import read_block_list
-from edge.daemon.blocking import Blocking
 from edge.daemon.checking import Checking
 from edge.daemon.crank import Crank
-from edge.daemon.forwarding import Forwarding
 from edge.daemon.reloading import Announcer, Reloader
 from edge.daemon.selfprobe import SelfProbe
 from edge.daemon.sentinel import Proof, Sentinel
@@ -42,6 +39,9 @@ from edge.datapath.next_hop import Finding
 from edge.decide.health import Health, Result
 from edge.decide.local_health import LocalHealth
 from edge.decide.node import Node
+from edge.install.block_file import read_block_list
+from edge.install.blocking import Blocking
+from edge.install.forwarding import Forwarding
 from edge.log.events import EventLog
 from edge.native import maglev as native
 

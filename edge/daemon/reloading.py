@@ -15,10 +15,10 @@ from edge.announcer.attributes import speaker_config
 from edge.announcer.companions import Companions
 from edge.config import file as configuration
 from edge.config.file import Config
-from edge.daemon.block_file import read_block_list
-from edge.daemon.blocking import Blocking
 from edge.daemon.crank import Crank
 from edge.decide.node import Node
+from edge.install.block_file import read_block_list
+from edge.install.blocking import Blocking
 from edge.log.events import EventLog
 from edge.text.strictyaml import ConfigError, Problem
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from edge.cli.check import check
 from edge.config.file import load
-from edge.daemon.block_file import read_block_list
+from edge.install.block_file import read_block_list
 from edge.text.strictyaml import ConfigError
 from tests.edge.test_config_rules import FULL
 

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from edge.daemon import blocking
-from edge.daemon.blocking import Blocking
 from edge.datapath.blocklist import BlockList, parse
 from edge.datapath.bpf_error import BpfError, Step
+from edge.install import blocking
+from edge.install.blocking import Blocking
 from tests.edge.fakes import until
 
 ONE, TWO, THREE = (parse([f"192.0.2.{number}"], "b") for number in (1, 2, 3))

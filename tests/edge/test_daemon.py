@@ -16,7 +16,7 @@ from bgp.route import GRACEFUL_SHUTDOWN, Route
 from edge.config import file as config
 from edge.config.file import Check
 from edge.control import ask
-from edge.daemon import crank, forwarding
+from edge.daemon import crank
 from edge.daemon import daemon as module
 from edge.daemon.daemon import Daemon, Places
 from edge.datapath.addresses import network_of
@@ -26,6 +26,7 @@ from edge.datapath.model import IpAddress, NextHop
 from edge.datapath.neighbours import Neighbours
 from edge.datapath.pinned import Attachment
 from edge.decide.health import Result
+from edge.install import forwarding
 from tests.edge.fakes import HOP, LOOPBACK, FakeChecking, FakeForwarder, FakeSpeaker, until
 from tests.edge.test_config import GOOD
 from tests.edge.test_plan import THREE

@@ -7,11 +7,11 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from edge.daemon import forwarding
-from edge.daemon.forwarding import Forwarding, Wish
 from edge.datapath.bpf_error import BpfError, Step
 from edge.datapath.encode import EncodeError
 from edge.decide.plan import PoolView, select
+from edge.install import forwarding
+from edge.install.forwarding import Forwarding, Wish
 from tests.edge.fakes import LOOPBACK, FakeForwarder, hops, until
 from tests.edge.test_plan import config
 

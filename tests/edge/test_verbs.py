@@ -17,7 +17,6 @@ from edge.config.file import Config, load
 from edge.control.ask import Answer, RefusedError
 from edge.control.intent_store import IntentStore
 from edge.control.verbs import Verbs
-from edge.daemon.forwarding import Forwarding, Wish
 from edge.datapath.blocklist import BlockList, parse
 from edge.datapath.model import IpAddress
 from edge.datapath.next_hop import Finding
@@ -25,6 +24,7 @@ from edge.decide.announce import Stance
 from edge.decide.health import Health
 from edge.decide.intent import Drain, Intent
 from edge.decide.node import Node
+from edge.install.forwarding import Forwarding, Wish
 from edge.log.events import EventLog
 from edge.text.strictyaml import ConfigError, Problem
 from tests.edge.fakes import LOOPBACK, FakeForwarder, hops, speaker, until
