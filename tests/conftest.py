@@ -5,6 +5,7 @@ machine that must have it, that is an error like any other.
 """
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -12,6 +13,9 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 LABS = ("tests/lab/", "tests/containerlab/")
+for _number, _default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:  # as under nohup: programs that tests signal would inherit it
+        signal.signal(_number, _default)
 REQUIRED = frozenset(filter(None, os.environ.get("FAIRHOP_REQUIRE", "").split(",")))
 
 
