@@ -56,10 +56,17 @@ PACKAGES = {package.replace("/", ".") for package in CORES_BY_PACKAGE}  # their 
 
 
 @functools.cache
+def nodes(path: Path) -> tuple[ast.stmt | ast.Call, ...]:
+    """The imports and calls of a file, wherever they stand in it."""
+    found = ast.walk(ast.parse(path.read_text()))
+    return tuple(node for node in found if isinstance(node, ast.Import | ast.ImportFrom | ast.Call))
+
+
+@functools.cache
 def imported(path: Path) -> frozenset[str]:
     """The modules a file names in its imports, anywhere in it."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -67,10 +74,12 @@ def imported(path: Path) -> frozenset[str]:
     return frozenset(names)
 
 
+@functools.cache
 def modules(layer: str) -> list[Path]:
     return sorted(path for path in (ROOT / layer).rglob("*.py"))
 
 
+@functools.cache
 def by_name() -> dict[str, str]:
     """Module name -> path from the root, for the whole tree."""
     paths = [path.relative_to(ROOT) for layer in LAYERS for path in modules(layer)]
@@ -94,7 +103,7 @@ def test_no_import_is_relative() -> None:
         str(path.relative_to(ROOT))
         for layer in LAYERS
         for path in modules(layer)
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         if isinstance(node, ast.ImportFrom) and node.level
     ]
     assert not relative
@@ -106,7 +115,7 @@ def test_a_core_does_no_io_and_reads_no_clock(core: str) -> None:
     impure = {name for name in names if name.split(".")[0] in IMPURE}
     opens = [
         node.lineno
-        for node in ast.walk(ast.parse((ROOT / core).read_text()))
+        for node in nodes(ROOT / core)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"open", "print", "input"}
     ]
     shells = {name for name in names & set(by_name()) if by_name()[name] not in CORES}
