@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from edge.decide.damping import PENALTY, DampingRules
+from edge.decide.panic import PanicRules
 from edge.decide.velocity import VelocityRules
 from edge.text.decode import Model
 from edge.text.scalars import Integer, Seconds
@@ -17,6 +18,13 @@ class VelocityConfig(Model):
 
     share: Share = 0.5
     window: Seconds = 10.0
+
+
+class LeavePanicConfig(Model):
+    """A pool that was in panic is used whole until health has stood still for `settle`, or `longest` at most."""
+
+    settle: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    longest: Annotated[float, Field(ge=0, le=86400)] = 30.0
 
 
 class SafetyConfig(Model):
@@ -32,12 +40,18 @@ class SafetyConfig(Model):
     half_life: Annotated[float, Field(ge=0, le=86400)] = 900.0
     suppress: Annotated[Integer, Field(gt=int(PENALTY), le=1_000_000)] = 2000
     panic_below: Share = 0.3
+    leave_panic: LeavePanicConfig = LeavePanicConfig()
     velocity: VelocityConfig = VelocityConfig()
 
     @property
     def damping(self) -> DampingRules:
         """The rules of `edge.decide.damping`."""
         return DampingRules(self.hold_down, self.half_life, float(self.suppress))
+
+    @property
+    def returns(self) -> PanicRules:
+        """The rules of `edge.decide.panic`, before a pool's checks are looked at."""
+        return PanicRules(self.leave_panic.settle, self.leave_panic.longest)
 
     @property
     def removals(self) -> VelocityRules:

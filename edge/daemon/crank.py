@@ -16,6 +16,7 @@ from edge.datapath.addresses import is_single, network_of
 from edge.datapath.model import IpAddress, IpNetwork, NextHop
 from edge.decide.announce import Decision, Reason, Stance
 from edge.decide.node import Node
+from edge.decide.panic import Phase
 from edge.log.events import EventLog
 
 PATIENCE = 2.0  # seconds to wait for the first next hops before the first tables are installed without them
@@ -42,6 +43,7 @@ class Crank:
         self._notifier = Notifier()
         self._began = time.monotonic()
         self._decisions: Mapping[IpNetwork, Decision] = {}
+        self._panics: Mapping[str, Phase] = {}
         self._next_hops: Mapping[IpAddress, NextHop | None] = {}
         self._declared: Mapping[Prefix, Route | None] | None = None
         self._withdrawn_since: float | None = None
@@ -66,6 +68,7 @@ class Crank:
             self._notifier.say("READY=1")
         for prefix, decision in decisions.items():  # after the announcements, which a thousand lines would hold up
             self._log(prefix, before.get(prefix), decision)
+        self._log_panics()
         self._notifier.beat()
 
     def next_deadline(self) -> float | None:
@@ -131,3 +134,10 @@ class Crank:
             before = old.stance.value if old else Stance.WITHDRAWN.value
             name = prefix.network_address if is_single(prefix) else prefix
             self._events.record(f"vip {name}", before, new.stance.value, new.reason.value)
+
+    def _log_panics(self) -> None:
+        before, self._panics = self._panics, self._node.panics
+        for pool, phase in self._panics.items():
+            old = before.get(pool, Phase.CALM)
+            if phase is not old:
+                self._events.record(f"pool {pool}", old.name.lower(), phase.name.lower(), phase.value)

@@ -14,6 +14,7 @@ from edge.datapath.next_hop import Finding
 from edge.decide.announce import Decision, Stance
 from edge.decide.health import Health
 from edge.decide.node import Node
+from edge.decide.panic import Phase
 from edge.maglev import LookupTable, imbalance
 from edge.show.status_bgp import accepted_by
 
@@ -168,6 +169,7 @@ def _pool(node: Node, name: str, forwarder: ForwarderView, now: float) -> dict[s
         "digest": table.digest if table else None,
         "imbalance": round(imbalance(table), 4) if table else None,
         "panic": node.selections()[name].panic,
+        "leaving_panic": node.panics[name] is Phase.LEAVING,
         "healthy": sum(backend["state"] == "up" for backend in backends),
         "backends": backends,
     }
