@@ -60,6 +60,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         lines.append(
             f"  peer {peer['name']} {peer['address']} AS{peer['asn']} {state} {age(peer['since'])} {peer['reason']}"
         )
+    lines.append(f"skew: {facts['skew']['state']}: {facts['skew']['reason']}")
     lines += _intent_lines(facts["intent"])
     lines += [f"event {e['at']} {e['subject']}: {e['old']} -> {e['new']}, {e['reason']}" for e in facts["events"][-5:]]
     return lines

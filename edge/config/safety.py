@@ -1,11 +1,12 @@
 """How careful a node is with what it is told: the `safety` part of a fairhop.yaml (core: no I/O). Times in seconds."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from edge.decide.damping import PENALTY, DampingRules
 from edge.decide.panic import PanicRules
+from edge.decide.skew import SkewRules
 from edge.decide.velocity import VelocityRules
 from edge.text.decode import Model
 from edge.text.scalars import Integer, Seconds
@@ -27,6 +28,13 @@ class LeavePanicConfig(Model):
     longest: Annotated[float, Field(ge=0, le=86400)] = 30.0
 
 
+class SkewConfig(Model):
+    """What follows when most other nodes of the site have had another configuration for `after`: `do` it."""
+
+    after: Annotated[float, Field(ge=0, le=86400)] = 60.0
+    do: Literal["alarm", "withdraw"] = "alarm"
+
+
 class SafetyConfig(Model):
     """The defaults are for networks whose routers nobody has asked about their damping.
 
@@ -42,6 +50,7 @@ class SafetyConfig(Model):
     panic_below: Share = 0.3
     leave_panic: LeavePanicConfig = LeavePanicConfig()
     velocity: VelocityConfig = VelocityConfig()
+    skew: SkewConfig = SkewConfig()
 
     @property
     def damping(self) -> DampingRules:
@@ -57,3 +66,8 @@ class SafetyConfig(Model):
     def removals(self) -> VelocityRules:
         """The rules of `edge.decide.velocity`."""
         return VelocityRules(self.velocity.share, self.velocity.window)
+
+    @property
+    def skews(self) -> SkewRules:
+        """The rules of `edge.decide.skew`."""
+        return SkewRules(self.skew.after, self.skew.do == "withdraw")

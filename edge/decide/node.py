@@ -6,6 +6,7 @@ The daemon feeds it what happens and carries out what it says. All times are mon
 from collections.abc import Mapping
 from dataclasses import replace
 
+from edge.config.digest import digests
 from edge.config.file import Config, PoolConfig
 from edge.datapath.addresses import network_of
 from edge.datapath.model import IpAddress, IpNetwork
@@ -16,6 +17,7 @@ from edge.decide.intent import Intent
 from edge.decide.panic import Phase
 from edge.decide.plan import PoolView, Selection, select
 from edge.decide.removals import Removals
+from edge.decide.skew import Skews
 from edge.decide.standing import Standing
 
 
@@ -38,6 +40,8 @@ class Node:
         self._silent: dict[str, float] = {}  # since when
         self._others: Mapping[IpNetwork, Others] = {}
         self._removals = Removals(config)
+        self.skews = Skews(config.safety.skews)
+        self._carried: Mapping[IpNetwork, Mapping[str, int | None]] = {}
         self._damping: dict[IpNetwork, Damping] = {}
         self._selected: Mapping[str, Selection] = {}
         self._follow(config, now)
@@ -48,6 +52,7 @@ class Node:
         for pool, name in wanted - set(self.health):
             self.health[pool, name] = Health.of(config.pools[pool].check, now)
         self._removals.follow(config)
+        self.skews.rules = config.safety.skews
         self._dependence = _dependence(config)
         self._damping = {
             prefix: self._damping.get(prefix, Damping(config.safety.damping)) for prefix in config.prefixes
@@ -113,6 +118,10 @@ class Node:
         """Who else announces our prefixes; a prefix that is absent is one that nobody can tell of."""
         self._others = dict(others)
 
+    def set_carried(self, carried: Mapping[IpNetwork, Mapping[str, int | None]]) -> None:
+        """What other nodes carry of their configuration, by prefix and node, as routers tell."""
+        self._carried = carried
+
     def others(self, prefix: IpNetwork) -> Others | None:
         """Who else announces a prefix; None when nobody can tell."""
         return self._others.get(prefix)
@@ -169,6 +178,7 @@ class Node:
         if self.ready and self._ready_at is None:
             self._ready_at = now
         self._limit_removals(now)
+        self.skews.hear(digests(self.config), self._carried, now)
         self._selected = self.selections()
         node, decided, said = self._node_facts(), dict[int, Decision](), {}
         for prefix, vip in self._vip_facts().items():
@@ -179,7 +189,7 @@ class Node:
 
     def next_deadline(self) -> float | None:
         """When time alone changes something besides the decisions: a backend may leave, an order ends."""
-        moments = (self._removals.next_deadline(), self._standing.next_end())
+        moments = (self._removals.next_deadline(), self._standing.next_end(), self.skews.next_deadline())
         return min((at for at in moments if at is not None), default=None)
 
     def _node_facts(self) -> NodeFacts:
@@ -225,6 +235,7 @@ class Node:
             forced=drain is not None and drain.forced,
             blackholed=name in self.intent.blackholes,
             others=self._others.get(prefix),
+            skewed_since=self.skews.leaving.get(prefix),
         )
 
     def _known_down(self, pool: str) -> bool:
