@@ -14,21 +14,21 @@ IMPURE = {
     "click", "pyroute2", "scapy",
 }  # fmt: skip
 CORES_BY_PACKAGE = {
-    "bgp": "attributes exabgp_api exabgp_conf lease relay_core report rib route speaker_config supervisor wire",
+    "bgp": "attributes digest exabgp_api exabgp_conf lease relay_core report rib route speaker_config supervisor wire",
     "bgp/bfd": "auth config engine gate packet session status",
     "bgp/bmp": "config readback",
     "bgp/kits": "bird frr gobgp model notes",
     "edge": "maglev",
     "edge/announcer": "attributes companion_config router_kit",
-    "edge/config": "addresses announcer check_rules checks file findings limits peers protection read_back rules "
-    "safety",
+    "edge/config": "addresses announcer check_rules checks digest file findings limits peers protection read_back "
+    "rules safety",
     "edge/control": "",
     "edge/daemon": "self_packets",
-    "edge/decide": "announce damping health intent local_health node plan quiet standing velocity",
+    "edge/decide": "announce damping health intent local_health node panic plan quiet removals skew standing velocity",
     "edge/install": "",
     "edge/log": "limit",
-    "edge/show": "capture offline status status_bgp status_health why",
-    "edge/text": "decode scalars strictyaml",
+    "edge/show": "capture offline status status_bgp status_health status_skew why",
+    "edge/text": "decode same scalars strictyaml",
     "edge/backend": "config",
     "edge/checks": "freshness keeper plan schedule target tunnel_packets",
     "edge/datapath": "abi addresses blocklist checks decap_oracle encode encode_backend encode_tables hashing headers "

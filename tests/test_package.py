@@ -23,6 +23,8 @@ OBJECTS = {
     f"edge/native/{build.native_library().name}",
 }
 
+UNITS = {"fairhop-edge.service", "fairhop-backend.service"}
+
 
 def package(source: Path, to: Path, path: str) -> None:
     """Build wheel and sdist of `source` with `path` as PATH."""
@@ -41,6 +43,7 @@ def test_the_wheel_carries_the_programs_and_nothing_of_the_tests(packages: Path)
     with zipfile.ZipFile(next(packages.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
     assert names >= OBJECTS
+    assert {name.rpartition("/")[2] for name in names if "/share/fairhop/systemd/" in name} == UNITS
     assert not {name for name in names if name.startswith(("tests/", "docs/"))}
 
 

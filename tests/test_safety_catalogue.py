@@ -50,7 +50,8 @@ HELD: dict[str, str] = {
     "edge/test_sentinel.py::test_a_packet_that_comes_out_wrong_twice_is_a_fault_until_it_comes_out_right",
     "F2": "edge/test_node.py::test_backends_that_all_look_down_cost_preference_and_are_all_used",
     "F3": "edge/test_announce.py::test_what_backends_look_like_never_withdraws "
-    "edge/test_fleet_model.py::test_checkers_that_all_die_at_once_leave_every_node_announcing",
+    "edge/test_fleet_model.py::test_checkers_that_all_die_at_once_leave_every_node_announcing "
+    "edge/test_panic.py::test_no_sequence_of_returns_within_the_settle_time_moves_one_that_comes_back",
     "F4": "edge/test_orders.py::test_the_last_announcer_is_not_drained_without_force "
     "edge/test_fleet_model.py::test_three_nodes_never_all_withdraw_in_any_order_of_drains "
     "lab/test_edge_node.py::test_a_term_drains_lingers_and_ends_the_daemon",
@@ -61,6 +62,11 @@ HELD: dict[str, str] = {
     "bgp/test_faults_frr.py::test_a_babbling_relay_is_replaced_and_holds_nothing_that_nobody_vouches_for "
     "bgp/test_faults_frr.py::test_the_lease_of_one_vip_is_its_own",
     "F9": "bgp/test_lab_frr.py::test_a_stopped_exabgp_is_killed_and_restarted",
+    "F12": "edge/test_skew.py::test_by_default_a_node_serves_on_and_says_what_it_sees "
+    "edge/test_skew.py::test_an_outvoted_node_that_is_told_to_leaves_as_a_drain_does_and_comes_back_when_it_agrees "
+    "edge/test_skew.py::test_of_nodes_that_see_each_other_those_who_are_outvoted_never_are_most_of_all "
+    "edge/test_skew.py::test_the_last_announcer_stays_whatever_others_carried "
+    "bgp/bmp/test_routers.py::test_another_node_s_digest_is_read_though_the_policy_may_take_it_away",
     "F13": "edge/test_standing.py::test_an_order_ends_after_its_time_whatever_the_wall_clock_does "
     "test_architecture.py::test_a_core_does_no_io_and_reads_no_clock",
     "F14": "edge/checks/test_schedule.py::test_thirty_two_edges_that_start_together_do_not_ask_a_backend_together",
@@ -84,6 +90,7 @@ PLAYED: dict[str, str] = {
     "F9": "exabgp-frozen",
     "F10": "uplink-lost uplinks-lost",
     "F11": "views-split",
+    "F12": "config-skew config-skew-outvoted",
     "F16": "drain-under-load edge-drain vip-drain site-drain backend-restart",
     "F17": "bad-config backend-drain",
     "F18": "rollback",
@@ -91,7 +98,6 @@ PLAYED: dict[str, str] = {
 """The scenarios of containerlab/scenarios that show a rule on a whole lab."""
 OPEN = {
     "R9": "origin validation is between routers and a validator: docs/routers.md says what to publish",
-    "F12": "skew is shown as digests in status, and scenario config-skew measures it; nobody compares them yet",
 }
 
 

@@ -161,6 +161,7 @@ class Hearsay:
             refused=frozenset(facts.ours) - taken,
             others=facts.others,
             foreign=facts.foreign,
+            digests=facts.digests,
             peers=config.peers,
         )
 

@@ -38,8 +38,8 @@ class RouterReport:
 
     `accepted` are our prefixes that it took from us, `refused` those it received and did not take. `others` names the
     announcers besides us that it holds for a prefix, `node ROUTER_ID` for a direct peer and `AS N` for a farther
-    origin, and whether each is leaving (GRACEFUL_SHUTDOWN). `foreign` holds the origins that nobody expects. `peers`
-    are its addresses as our BGP peer.
+    origin, and whether each is leaving (GRACEFUL_SHUTDOWN). `foreign` holds the origins that nobody expects. `digests`
+    are what such nodes carry of their configuration (`bgp.digest`). `peers` are its addresses as our BGP peer.
     """
 
     name: str
@@ -50,6 +50,7 @@ class RouterReport:
     refused: frozenset[Prefix] = frozenset()
     others: Mapping[Prefix, Mapping[str, bool]] = field(default_factory=dict)
     foreign: Mapping[Prefix, frozenset[int]] = field(default_factory=dict)
+    digests: Mapping[Prefix, Mapping[str, int | None]] = field(default_factory=dict)
     peers: tuple[Address, ...] = ()
 
 
@@ -86,3 +87,14 @@ class ReadBack:
             for name, goes in router.others.get(prefix, {}).items():
                 leaving[name] = leaving.get(name, False) or goes
         return Others(len(leaving) - sum(leaving.values()), sum(leaving.values())) if known else None
+
+    def digests(self, prefix: Prefix) -> dict[str, int | None]:
+        """What each other node that announces `prefix` carries of its configuration, as far as routers tell.
+
+        None for one that carries nothing, or different things at different routers: that passes.
+        """
+        found: dict[str, int | None] = {}
+        for router in self.routers:
+            for name, digest in router.digests.get(prefix, {}).items() if router.known else ():
+                found[name] = digest if found.get(name, digest) == digest else None
+        return found

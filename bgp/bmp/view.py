@@ -10,6 +10,7 @@ from typing import Final
 from bgp.bmp.cursor import BmpError
 from bgp.bmp.packet import Initiation, Message, Peer, PeerDown, PeerUp, RouteMonitoring, Termination
 from bgp.bmp.update import Family, Path, parse_update
+from bgp.digest import carried
 from bgp.route import GRACEFUL_SHUTDOWN, Address, Prefix
 
 PEERS_MAX: Final = 1024
@@ -45,7 +46,8 @@ class OurRoute:
 class Facts:
     """All that a session told so far. `session`: the router's BGP session with us, None if it has told of none.
 
-    `others` are announcers besides us, whether they are leaving; `foreign` origins that nobody expects. `complete`
+    `others` are announcers besides us, whether they are leaving; `foreign` origins that nobody expects. `digests` are
+    what nodes among the others carry (`bgp.digest`), None for one that carries none. `complete`
     says that the router has sent an End-of-RIB for our session: nothing is on its way any more. `description` is how
     the router calls itself.
     """
@@ -55,6 +57,7 @@ class Facts:
     ours: Mapping[Prefix, OurRoute] = field(default_factory=dict)
     others: Mapping[Prefix, Mapping[str, bool]] = field(default_factory=dict)
     foreign: Mapping[Prefix, frozenset[int]] = field(default_factory=dict)
+    digests: Mapping[Prefix, Mapping[str, int | None]] = field(default_factory=dict)
     peers: int = 0
     updates: int = 0
     description: str = ""
@@ -145,15 +148,18 @@ class RouterView:
         live = [tables for tables in sessions if tables.up]
         others: dict[Prefix, dict[str, bool]] = {}
         foreign: dict[Prefix, set[int]] = {}
+        digests: dict[Prefix, dict[str, int | None]] = {}
         for (address, _), tables in self._peers.items():
             if tables.up and address not in self._addresses:
                 self._sort_out(tables, others, foreign)
+                self._read_digests(tables, others, digests)
         return Facts(
             session=bool(live) if sessions else None,
             complete=any(tables.ended for tables in live),
             ours=dict(self._ours(live)),
             others=others,
             foreign={prefix: frozenset(origins) for prefix, origins in foreign.items()},
+            digests=digests,
             peers=len(self._peers),
             updates=self._updates,
             description=self._description,
@@ -188,6 +194,21 @@ class RouterView:
                     name = f"node {tables.bgp_id}" if direct else f"AS {origin}"
                     known = others.setdefault(prefix, {})
                     known[name] = known.get(name, False) or leaving
+
+    def _read_digests(
+        self,
+        tables: _PeerTables,
+        others: Mapping[Prefix, Mapping[str, bool]],
+        digests: dict[Prefix, dict[str, int | None]],
+    ) -> None:
+        """What a node that counts as another carries, in its routes as they were received. Two words of it are none."""
+        name = f"node {tables.bgp_id}"
+        for prefix, known in others.items():
+            paths = tables.before.get(prefix) or tables.after.get(prefix)
+            if name in known and paths:
+                told = carried(tables.asn, _one(paths).large_communities)
+                before = digests.setdefault(prefix, {})
+                before[name] = told if before.get(name, told) == told else None
 
 
 def _one(paths: Mapping[int, Path]) -> Path:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from bgp.bmp.update import Path
 from bgp.bmp.view import Facts, OurRoute
+from bgp.digest import LARGEST
 from bgp.route import parse_prefix
 
 ALIVE_EVERY: Final = 1.0
@@ -48,6 +49,7 @@ def encode(news: RouterNews) -> bytes:
             "description": facts.description,
             "ours": {str(p): [_path(held.before), _path(held.after)] for p, held in facts.ours.items()},
             "others": {str(prefix): dict(names) for prefix, names in facts.others.items()},
+            "digests": {str(prefix): dict(names) for prefix, names in facts.digests.items()},
             "foreign": {str(prefix): sorted(origins) for prefix, origins in facts.foreign.items()},
         }
     return json.dumps(plain, separators=(",", ":")).encode() + b"\n"
@@ -62,7 +64,7 @@ def decode(line: bytes) -> RouterNews | None:
         if plain["type"] != "router":
             raise ValueError(f"type is {plain['type']!r}")
         return RouterNews(_text(plain["name"]), _facts(plain["facts"]), _text(plain["reason"]))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise StationError(f"a line of {len(line)} bytes: {error!r}, expected type router or alive") from None
 
 
@@ -76,6 +78,7 @@ def _facts(plain: Any) -> Facts | None:
         ours={parse_prefix(p): OurRoute(_held(pair[0]), _held(pair[1])) for p, pair in plain["ours"].items()},
         others={parse_prefix(p): {_text(n): bool(goes) for n, goes in o.items()} for p, o in plain["others"].items()},
         foreign={parse_prefix(p): frozenset(int(origin) for origin in o) for p, o in plain["foreign"].items()},
+        digests={parse_prefix(p): {_text(n): _digest(d) for n, d in o.items()} for p, o in plain["digests"].items()},
         peers=int(plain["peers"]),
         updates=int(plain["updates"]),
         description=_text(plain["description"]),
@@ -107,6 +110,12 @@ def _held(plain: Any) -> Path | None:
         tuple(map(_text, plain["large"])),
         None if plain["origin"] is None else int(plain["origin"]),
     )
+
+
+def _digest(value: Any) -> int | None:
+    if value is not None and not (type(value) is int and 0 <= value <= LARGEST):
+        raise ValueError(f"a digest is {value!r}, expected a number of 32 bits")
+    return value
 
 
 def _text(value: Any) -> str:

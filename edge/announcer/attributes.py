@@ -1,15 +1,16 @@
 """What routers are told of a VIP in each stance, and what the speaker is told of the node (core: no I/O)."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal, TypeVar
 
+from bgp.digest import community
 from bgp.route import BLACKHOLE, GRACEFUL_SHUTDOWN, NO_EXPORT, Attributes, Prefix, Route, RouteError
 from bgp.speaker_config import PeerConfig, SpeakerConfig
 from edge.config import announcer as configured
 from edge.config.file import AnnouncerConfig, Config
 from edge.datapath.addresses import is_single
 from edge.decide.announce import Stance
+from edge.text.same import Same
 
 _DEFAULTS: Final = {Stance.DEPREFERRED: configured.AttributesConfig(communities=(GRACEFUL_SHUTDOWN,))}
 _ALWAYS: Final = {Stance.BLACKHOLED: (BLACKHOLE, NO_EXPORT)}
@@ -23,48 +24,38 @@ _KEY: Final[dict[Stance, Literal["announced", "de-preferred", "blackholed"]]] = 
 Value = TypeVar("Value")
 
 
-def route_for(announcer: AnnouncerConfig, prefix: Prefix, stance: Stance) -> Route | None:
-    """The announcement of a vip_prefix in a stance; None where it is withdrawn.
+def route_for(announcer: AnnouncerConfig, prefix: Prefix, stance: Stance, digest: int | None = None) -> Route | None:
+    """The announcement of a vip_prefix in a stance; None where it is withdrawn. It carries `digest` if there is one.
 
     Raises RouteError for a blackhole of more than one address (RFC 7999 3.3).
     """
-    return None if stance is Stance.WITHDRAWN else _route(_Same(announcer), prefix, stance)
-
-
-@dataclass(frozen=True, eq=False)
-class _Same:
-    """Equal only for the same object, which it keeps: configurations are frozen, and comparing one is slow."""
-
-    announcer: AnnouncerConfig
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.announcer is self.announcer
-
-    def __hash__(self) -> int:
-        return id(self.announcer)
+    return None if stance is Stance.WITHDRAWN else _route(Same(announcer), prefix, stance, digest)
 
 
 @lru_cache(maxsize=4096)  # asked for each VIP in every turn of the daemon's crank
-def _route(same: _Same, prefix: Prefix, stance: Stance) -> Route:
-    announcer = same.announcer
+def _route(same: Same[AnnouncerConfig], prefix: Prefix, stance: Stance, digest: int | None) -> Route:
+    announcer = same.it
     if stance is Stance.BLACKHOLED and not is_single(prefix):
         raise RouteError(f"{prefix}: only a single address can be blackholed, expected a /32 or a /128")
-    told = {peer.address: _said(announcer, peer, stance) for peer in announcer.peers}
+    told = {peer.address: _said(announcer, peer, stance, digest) for peer in announcer.peers}
     common = told[announcer.peers[0].address]
     others = tuple((peer, said) for peer, said in told.items() if said != common)
     lists = (common.as_path, common.large_communities, common.extended_communities)
     return Route(prefix, "self", common.med, common.communities, *lists, overrides=others)
 
 
-def _said(announcer: AnnouncerConfig, peer: configured.PeerConfig, stance: Stance) -> Attributes:
+def _said(
+    announcer: AnnouncerConfig, peer: configured.PeerConfig, stance: Stance, digest: int | None
+) -> Attributes:  # fmt: skip
     """What a peer is told: single values of the stance or else as announced, communities of both."""
     own, plain = _merged(announcer, peer, stance), _merged(announcer, peer, Stance.ANNOUNCED)
+    carried = () if digest is None else (community(announcer.asn, digest),)
     prepend = _first(own.prepend, plain.prepend) if peer.asn != announcer.asn else None  # a loop to our own AS
     return Attributes(
         med=_first(own.med, plain.med),
         as_path=(announcer.asn,) * (1 + prepend) if prepend else (),
         communities=(*(plain.communities or ()), *(own.communities or ()), *_ALWAYS.get(stance, ())),
-        large_communities=(*(plain.large_communities or ()), *(own.large_communities or ())),
+        large_communities=(*(plain.large_communities or ()), *(own.large_communities or ()), *carried),
         extended_communities=(*(plain.extended_communities or ()), *(own.extended_communities or ())),
     )
 

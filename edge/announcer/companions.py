@@ -152,6 +152,12 @@ class Companions:
         found = {prefix: read_back.others(prefix) for prefix in prefixes} if read_back else {}
         return {prefix: Others(*others) for prefix, others in found.items() if others is not None}
 
+    def carried(self, prefixes: Iterable[Prefix]) -> dict[Prefix, dict[str, int | None]]:
+        """What other nodes carry of their configuration, for each prefix of which a router tells."""
+        read_back = self.read_back()
+        found = {prefix: read_back.digests(prefix) for prefix in prefixes} if read_back else {}
+        return {prefix: names for prefix, names in found.items() if names}
+
     def read_back(self) -> ReadBack | None:
         """What routers hold, None where none is asked."""
         return self._station.view() if self._station else None

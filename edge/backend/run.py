@@ -13,6 +13,7 @@ from pathlib import Path
 from edge.backend import host
 from edge.backend.config import BackendConfig
 from edge.backend.echo import Echo
+from edge.daemon.notify import Notifier
 from edge.datapath.bpf_error import BpfError
 from edge.datapath.decapsulator import Decapsulator
 from edge.datapath.pinned import Attachment
@@ -33,14 +34,20 @@ async def serve(config: BackendConfig) -> None:
         if config.echo:
             await stack.enter_async_context(Echo(config.name, config.echo.port))
             _say(f"echo on port {config.echo.port}, TCP and UDP")
-        await _keep(config, decapsulator, stopped)
+        notifier = Notifier()
+        notifier.say("READY=1")
+        await _keep(config, decapsulator, stopped, notifier)
+        notifier.say("STOPPING=1")
     _say("stopped; the decapsulator stays attached")
 
 
-async def _keep(config: BackendConfig, decapsulator: Decapsulator, stopped: asyncio.Event) -> None:
+async def _keep(
+    config: BackendConfig, decapsulator: Decapsulator, stopped: asyncio.Event, notifier: Notifier
+) -> None:  # fmt: skip
     """Repair what others undo, until stopped; a fault is said once, and again when it changes."""
     fault = ""
     while not stopped.is_set():
+        notifier.beat()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), _LOOK_AGAIN)
             return

@@ -41,7 +41,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         )
     for pool in facts["pools"]:
         digest = (pool["digest"] or "-")[:12]
-        panic = " PANIC" if pool["panic"] else ""
+        panic = " PANIC" if pool["panic"] else " LEAVING PANIC" if pool["leaving_panic"] else ""
         lines.append(f"pool {pool['name']}: {pool['healthy']}/{len(pool['backends'])} up{panic}, table {digest}")
         lines += [_backend_line(backend) for backend in pool["backends"]]
     lines.append(f"forwarder: {modes}; generation {forwarder['generation']}")
@@ -60,6 +60,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         lines.append(
             f"  peer {peer['name']} {peer['address']} AS{peer['asn']} {state} {age(peer['since'])} {peer['reason']}"
         )
+    lines.append(f"skew: {facts['skew']['state']}: {facts['skew']['reason']}")
     lines += _intent_lines(facts["intent"])
     lines += [f"event {e['at']} {e['subject']}: {e['old']} -> {e['new']}, {e['reason']}" for e in facts["events"][-5:]]
     return lines

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from bgp import digest
 from bgp.attributes import BLACKHOLE, PREPEND_MAX, valid_community, valid_extended_community, valid_large_community
 from edge.config.read_back import ReadBackConfig
 from edge.text.decode import Model
@@ -30,6 +31,8 @@ def _community(value: Any) -> Any:
 def _large(value: Any) -> Any:
     if not isinstance(value, str) or not valid_large_community(value):
         raise ValueError("expected three numbers from 0 to 4294967295, such as 65110:1:2")
+    if digest.is_ours(value):
+        raise ValueError(f"expected another second number: {digest.FUNCTION} is for digests of configurations")
     return value
 
 

@@ -16,6 +16,7 @@ from edge.config.safety import SafetyConfig, Share
 from edge.datapath.addresses import network_of, order
 from edge.datapath.checks import SMALLEST_MTU
 from edge.datapath.model import DEFAULT_TABLE_SIZE, Encap, HashMode, IpNetwork, Protocol, QuicLb, Vip
+from edge.decide.panic import PanicRules
 from edge.text import strictyaml
 from edge.text.decode import Model, decode
 from edge.text.scalars import (
@@ -96,6 +97,10 @@ class PoolConfig(Model):
         """The encapsulation as the data path knows it."""
         return Encap[self.encap.upper()]
 
+    def panic_below_of(self, safety: SafetyConfig) -> float:
+        """With a smaller share of healthy backends it is used whole."""
+        return safety.panic_below if self.panic_below is None else self.panic_below
+
 
 class ServiceConfig(Model):
     """One port, or every port that no other service has, of one or more VIPs. A prefix is a VIP of many addresses.
@@ -159,6 +164,10 @@ class Config(Model):
     def prefixes(self) -> tuple[IpNetwork, ...]:
         """What is announced, one vip_prefix for each VIP: IPv4 first, ascending, a prefix before what it contains."""
         return tuple(sorted(map(network_of, self.vips), key=order))
+
+    def panic_rules(self, pool: str) -> PanicRules:
+        """How a pool leaves a panic."""
+        return self.safety.returns.of(self.pools[pool].check)
 
 
 def load(text: str, name: str) -> Config:

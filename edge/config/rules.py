@@ -9,14 +9,16 @@ from collections.abc import Iterator
 
 from edge import maglev
 from edge.config import addresses, check_rules, limits, peers, read_back
-from edge.config.findings import Finding, repeats
+from edge.config.findings import Finding, is_number, repeats
 from edge.text.decode import nearest
 from edge.text.strictyaml import Document, Problem
+
+_SETTLE, _LONGEST = 5.0, 30.0
 
 
 def broken_rules(document: Document) -> Iterator[Problem]:
     """Every rule that the document breaks, at its place."""
-    own = (_table_size, _pools, _service_names, _peer_names, read_back.rule)
+    own = (_table_size, _pools, _service_names, _peer_names, _leave_panic, read_back.rule)
     for rule in (*own, *addresses.RULES, *limits.RULES, *check_rules.RULES, *peers.RULES):
         for path, message in rule(document):
             yield document.problem(path, message)
@@ -51,3 +53,11 @@ def _service_names(document: Document) -> Iterator[Finding]:
 def _peer_names(document: Document) -> Iterator[Finding]:
     yield from repeats(document, "announcer", "peers", "*", "name")
     yield from repeats(document, "announcer", "peers", "*", "address")
+
+
+def _leave_panic(document: Document) -> Iterator[Finding]:
+    for path, given in document.select("safety", "leave_panic"):
+        if isinstance(given, dict):
+            settle, longest = given.get("settle", _SETTLE), given.get("longest", _LONGEST)
+            if is_number(settle) and is_number(longest) and longest < settle:
+                yield path, f"leave_panic.longest is {longest}: expected at least leave_panic.settle, {settle}"

@@ -1,10 +1,12 @@
 """How careful a node is with what it is told: the `safety` part of a fairhop.yaml (core: no I/O). Times in seconds."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from edge.decide.damping import PENALTY, DampingRules
+from edge.decide.panic import PanicRules
+from edge.decide.skew import SkewRules
 from edge.decide.velocity import VelocityRules
 from edge.text.decode import Model
 from edge.text.scalars import Integer, Seconds
@@ -17,6 +19,20 @@ class VelocityConfig(Model):
 
     share: Share = 0.5
     window: Seconds = 10.0
+
+
+class LeavePanicConfig(Model):
+    """A pool that was in panic is used whole until health has stood still for `settle`, or `longest` at most."""
+
+    settle: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    longest: Annotated[float, Field(ge=0, le=86400)] = 30.0
+
+
+class SkewConfig(Model):
+    """What follows when most other nodes of the site have had another configuration for `after`: `do` it."""
+
+    after: Annotated[float, Field(ge=0, le=86400)] = 60.0
+    do: Literal["alarm", "withdraw"] = "alarm"
 
 
 class SafetyConfig(Model):
@@ -32,7 +48,9 @@ class SafetyConfig(Model):
     half_life: Annotated[float, Field(ge=0, le=86400)] = 900.0
     suppress: Annotated[Integer, Field(gt=int(PENALTY), le=1_000_000)] = 2000
     panic_below: Share = 0.3
+    leave_panic: LeavePanicConfig = LeavePanicConfig()
     velocity: VelocityConfig = VelocityConfig()
+    skew: SkewConfig = SkewConfig()
 
     @property
     def damping(self) -> DampingRules:
@@ -40,6 +58,16 @@ class SafetyConfig(Model):
         return DampingRules(self.hold_down, self.half_life, float(self.suppress))
 
     @property
+    def returns(self) -> PanicRules:
+        """The rules of `edge.decide.panic`, before a pool's checks are looked at."""
+        return PanicRules(self.leave_panic.settle, self.leave_panic.longest)
+
+    @property
     def removals(self) -> VelocityRules:
         """The rules of `edge.decide.velocity`."""
         return VelocityRules(self.velocity.share, self.velocity.window)
+
+    @property
+    def skews(self) -> SkewRules:
+        """The rules of `edge.decide.skew`."""
+        return SkewRules(self.skew.after, self.skew.do == "withdraw")

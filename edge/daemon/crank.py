@@ -10,11 +10,14 @@ from bgp.route import Prefix, Route
 from bgp.speaker import Speaker
 from edge.announcer.attributes import route_for
 from edge.announcer.companions import Companions
+from edge.config.digest import digest_for
 from edge.daemon.notify import Notifier
 from edge.datapath.addresses import is_single, network_of
 from edge.datapath.model import IpAddress, IpNetwork, NextHop
 from edge.decide.announce import Decision, Reason, Stance
 from edge.decide.node import Node
+from edge.decide.panic import Phase
+from edge.decide.skew import Skew
 from edge.install.forwarding import Forwarding, Wish
 from edge.log.events import EventLog
 
@@ -42,6 +45,8 @@ class Crank:
         self._notifier = Notifier()
         self._began = time.monotonic()
         self._decisions: Mapping[IpNetwork, Decision] = {}
+        self._panics: Mapping[str, Phase] = {}
+        self._skew: Skew | None = None
         self._next_hops: Mapping[IpAddress, NextHop | None] = {}
         self._declared: Mapping[Prefix, Route | None] | None = None
         self._withdrawn_since: float | None = None
@@ -52,6 +57,7 @@ class Crank:
         now, node = time.monotonic(), self._node
         self._watch_forwarder(now)
         node.set_others(self._companions.others(node.config.prefixes))
+        node.set_carried(self._companions.carried(node.config.prefixes))
         before, self._decisions = self._decisions, node.decisions(now)
         decisions = self._decisions
         if node.surveyed and (self._reachable() or now - self._began > PATIENCE):
@@ -61,11 +67,12 @@ class Crank:
         # Until there is something to say nothing is said: to routers that keep the routes of an ExaBGP before this one
         # (graceful restart), "all withdrawn" would be the end of them.
         if node.intent.node or node.fault or any(d.reason not in _NOT_YET for d in decisions.values()):
-            announcer = node.config.announcer
-            self._announce({prefix: route_for(announcer, prefix, d.stance) for prefix, d in decisions.items()})
+            self._announce({prefix: self._route(prefix, d.stance) for prefix, d in decisions.items()})
             self._notifier.say("READY=1")
         for prefix, decision in decisions.items():  # after the announcements, which a thousand lines would hold up
             self._log(prefix, before.get(prefix), decision)
+        self._log_panics()
+        self._log_skew()
         self._notifier.beat()
 
     def next_deadline(self) -> float | None:
@@ -104,6 +111,10 @@ class Crank:
     def _reachable(self) -> bool:
         return bool(self._next_hops) and all(self._next_hops.values())
 
+    def _route(self, prefix: IpNetwork, stance: Stance) -> Route | None:
+        config = self._node.config
+        return route_for(config.announcer, prefix, stance, digest_for(config, prefix))
+
     def _announce(self, routes: Mapping[Prefix, Route | None]) -> None:
         left = all(
             decision.stance is Stance.WITHDRAWN and decision.reason in _LEFT for decision in self._decisions.values()
@@ -131,3 +142,16 @@ class Crank:
             before = old.stance.value if old else Stance.WITHDRAWN.value
             name = prefix.network_address if is_single(prefix) else prefix
             self._events.record(f"vip {name}", before, new.stance.value, new.reason.value)
+
+    def _log_panics(self) -> None:
+        before, self._panics = self._panics, self._node.panics
+        for pool, phase in self._panics.items():
+            old = before.get(pool, Phase.CALM)
+            if phase is not old:
+                self._events.record(f"pool {pool}", old.name.lower(), phase.name.lower(), phase.value)
+
+    def _log_skew(self) -> None:
+        before, self._skew = self._skew, self._node.skews.alarm
+        if self._skew is not before:
+            old, new = (each.name.lower() if each else "none" for each in (before, self._skew))
+            self._events.record("skew", old, new, self._node.skews.reason or "what routers tell of others agrees")

@@ -34,6 +34,7 @@ class Reason(Enum):
     STOPPING = "the daemon is stopping"
     LAST = "to be withdrawn, but nobody else announces it: de-preferred until somebody does"
     BACKENDS_DOWN = "too few backends of a service look healthy from here: panic mode uses them all"
+    SKEWED = "its configuration is not that of most nodes of its site"
     TOO_FEW = "fewer backends of a service are healthy than its pool's min_healthy"
     HELD = "well again, and held back until it has been so for long enough"
     BLACKHOLED = "blackholed by the operator: routers drop its packets (RFC 7999)"
@@ -72,12 +73,14 @@ class VipFacts:
     """What holds for one vip_prefix. `others` None: nobody can tell. The first two are about remote backends.
 
     `silent_since`: since when its checks have been without a result for too long, None while they have them.
+    `skewed_since`: since when it is to be left because most nodes have another configuration (`edge.decide.skew`).
     """
 
     backends_up: bool = True
     enough: bool = True
     service_ok: bool = True
     silent_since: float | None = None
+    skewed_since: float | None = None
     drain_since: float | None = None
     forced: bool = False
     blackholed: bool = False
@@ -148,13 +151,22 @@ def _silence(node: NodeFacts, vip: VipFacts, now: float) -> Decision | None:
 
     So if every node's checker dies at once, each sees the others leaving, and the last announcements stay.
     """
-    if vip.silent_since is None:
+    return None if vip.silent_since is None else _leave(node, vip, vip.silent_since, Reason.CHECKER_SILENT, now)
+
+
+def _skew(node: NodeFacts, vip: VipFacts, now: float) -> Decision | None:
+    """A configuration that most do not have is this node's own fault. Nobody leaves for it unseen, or as the last."""
+    if vip.skewed_since is None or vip.others is None:
         return None
-    deadline = vip.silent_since + node.settle
+    return _leave(node, vip, vip.skewed_since, Reason.SKEWED, now)
+
+
+def _leave(node: NodeFacts, vip: VipFacts, since: float, reason: Reason, now: float) -> Decision:
+    deadline = since + node.settle
     if vip.others is None or (now >= deadline and not vip.alone):
-        return Decision(Stance.WITHDRAWN, Reason.CHECKER_SILENT)
+        return Decision(Stance.WITHDRAWN, reason)
     if now < deadline:
-        return Decision(Stance.DEPREFERRED, Reason.CHECKER_SILENT, deadline)
+        return Decision(Stance.DEPREFERRED, reason, deadline)
     return Decision(Stance.DEPREFERRED, Reason.LAST)
 
 
@@ -164,5 +176,5 @@ def _backends(_: NodeFacts, vip: VipFacts, __: float) -> Decision | None:
     return None if vip.enough else Decision(Stance.DEPREFERRED, Reason.TOO_FEW)
 
 
-RULES: Final[tuple[Rule, ...]] = (_blackhole, _local_faults, _drain, _start, _silence, _backends)
+RULES: Final[tuple[Rule, ...]] = (_blackhole, _local_faults, _drain, _start, _silence, _skew, _backends)
 """In order of precedence: what a person ordered by hand, what is broken here, what is being left, what looks ill."""

@@ -6,6 +6,7 @@ The daemon feeds it what happens and carries out what it says. All times are mon
 from collections.abc import Mapping
 from dataclasses import replace
 
+from edge.config.digest import digests
 from edge.config.file import Config, PoolConfig
 from edge.datapath.addresses import network_of
 from edge.datapath.model import IpAddress, IpNetwork
@@ -13,9 +14,11 @@ from edge.decide.announce import Decision, NodeFacts, Others, VipFacts, decide
 from edge.decide.damping import Damping
 from edge.decide.health import Health, Result, State, Transition
 from edge.decide.intent import Intent
+from edge.decide.panic import Phase
 from edge.decide.plan import PoolView, Selection, select
+from edge.decide.removals import Removals
+from edge.decide.skew import Skews
 from edge.decide.standing import Standing
-from edge.decide.velocity import Velocity
 
 
 class Node:
@@ -36,8 +39,9 @@ class Node:
         self._services: dict[str, str] = {}
         self._silent: dict[str, float] = {}  # since when
         self._others: Mapping[IpNetwork, Others] = {}
-        self._velocity: dict[str, Velocity] = {}
-        self._kept: dict[str, frozenset[str]] = {}
+        self._removals = Removals(config)
+        self.skews = Skews(config.safety.skews)
+        self._carried: Mapping[IpNetwork, Mapping[str, int | None]] = {}
         self._damping: dict[IpNetwork, Damping] = {}
         self._selected: Mapping[str, Selection] = {}
         self._follow(config, now)
@@ -47,7 +51,8 @@ class Node:
         self.health = {key: health for key, health in self.health.items() if key in wanted}
         for pool, name in wanted - set(self.health):
             self.health[pool, name] = Health.of(config.pools[pool].check, now)
-        self._velocity = {pool: self._velocity.get(pool, Velocity(config.safety.removals)) for pool in config.pools}
+        self._removals.follow(config)
+        self.skews.rules = config.safety.skews
         self._dependence = _dependence(config)
         self._damping = {
             prefix: self._damping.get(prefix, Damping(config.safety.damping)) for prefix in config.prefixes
@@ -60,8 +65,6 @@ class Node:
             if not old or not new or old.check != new.check or _address(old, name) != _address(new, name):
                 del self.health[pool, name]
         self.config = config
-        for limiter in self._velocity.values():
-            limiter.rules = config.safety.removals
         for damping in self._damping.values():
             damping.rules = config.safety.damping
         self._follow(config, now)
@@ -115,6 +118,10 @@ class Node:
         """Who else announces our prefixes; a prefix that is absent is one that nobody can tell of."""
         self._others = dict(others)
 
+    def set_carried(self, carried: Mapping[IpNetwork, Mapping[str, int | None]]) -> None:
+        """What other nodes carry of their configuration, by prefix and node, as routers tell."""
+        self._carried = carried
+
     def others(self, prefix: IpNetwork) -> Others | None:
         """Who else announces a prefix; None when nobody can tell."""
         return self._others.get(prefix)
@@ -142,29 +149,36 @@ class Node:
     def selections(self, intent: Intent | None = None) -> dict[str, Selection]:
         """Who gets slots, by pool; or who would, under another intent."""
         safety, pools = self.config.safety, self.config.pools
-        own = {name: pool.panic_below for name, pool in pools.items()}
-        below = {name: safety.panic_below if share is None else share for name, share in own.items()}
+        below = {name: pool.panic_below_of(safety) for name, pool in pools.items()}
         return {name: select(pool, self.view(name, intent), below[name]) for name, pool in pools.items()}
 
     def view(self, pool: str, intent: Intent | None = None) -> PoolView:
         """What is held against members of `pool` just now. A backend without a result yet waits outside."""
         names = [backend.name for backend in self.config.pools[pool].backends]
         down = {name for name in names if self.health[pool, name].state is not State.UP}
-        kept = self._kept.get(pool, frozenset()) & down
+        kept = self._removals.kept(pool) & down
         drained = (intent or self.intent).backends
-        return PoolView(frozenset(down - kept), frozenset(drained) & frozenset(names), kept)
+        whole = self._removals.whole(pool)
+        return PoolView(frozenset(down - kept), frozenset(drained) & frozenset(names), kept, whole)
+
+    @property
+    def panics(self) -> Mapping[str, Phase]:
+        """Which pools are in panic, or on their way out of one, as of the last decisions."""
+        return self._removals.panics
 
     def _limit_removals(self, now: float) -> None:
-        for pool, limiter in self._velocity.items():
-            states = {b.name: self.health[pool, b.name].state for b in self.config.pools[pool].backends}
-            down = {name for name, state in states.items() if state is State.DOWN}
-            self._kept[pool] = frozenset(down) - limiter.limit(len(states), down, now)
+        if not self.surveyed:
+            return  # there is no table yet that could shrink
+        for pool, entry in self.config.pools.items():
+            states = {backend.name: self.health[pool, backend.name].state for backend in entry.backends}
+            self._removals.judge(pool, states, self.intent.backends, now)
 
     def decisions(self, now: float) -> dict[IpNetwork, Decision]:
         """The decision for each vip_prefix of the configuration. To be asked at each turn: time counts here."""
         if self.ready and self._ready_at is None:
             self._ready_at = now
         self._limit_removals(now)
+        self.skews.hear(digests(self.config), self._carried, now)
         self._selected = self.selections()
         node, decided, said = self._node_facts(), dict[int, Decision](), {}
         for prefix, vip in self._vip_facts().items():
@@ -175,9 +189,8 @@ class Node:
 
     def next_deadline(self) -> float | None:
         """When time alone changes something besides the decisions: a backend may leave, an order ends."""
-        down = {pool: self.view(pool).kept for pool in self._velocity}
-        moments = [limiter.next_deadline(down[pool]) for pool, limiter in self._velocity.items()]
-        return min((at for at in (*moments, self._standing.next_end()) if at is not None), default=None)
+        moments = (self._removals.next_deadline(), self._standing.next_end(), self.skews.next_deadline())
+        return min((at for at in moments if at is not None), default=None)
 
     def _node_facts(self) -> NodeFacts:
         drained = self.intent.node
@@ -222,6 +235,7 @@ class Node:
             forced=drain is not None and drain.forced,
             blackholed=name in self.intent.blackholes,
             others=self._others.get(prefix),
+            skewed_since=self.skews.leaving.get(prefix),
         )
 
     def _known_down(self, pool: str) -> bool:

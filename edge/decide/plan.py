@@ -14,11 +14,13 @@ class PoolView:
     """What is held against members of a pool: names of backends that look down, and of drained ones.
 
     `kept` look down too, and keep their slots all the same: too many left the table lately (`edge.decide.velocity`).
+    `whole`: everybody keeps them, as the pool comes out of a panic (`edge.decide.panic`).
     """
 
     down: frozenset[str] = frozenset()
     drained: frozenset[str] = frozenset()
     kept: frozenset[str] = frozenset()
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,19 @@ def select(pool: PoolConfig, view: PoolView, panic_below: float = 0.0) -> Select
     willing = [backend for backend in pool.backends if backend.name not in view.drained]
     able = [backend for backend in willing if backend.weight]
     healthy = {backend.name for backend in able} - view.down - view.kept
-    panic = not healthy or len(healthy) < panic_below * len(able)
-    chosen = {backend.name for backend in willing if panic or backend.name in healthy or backend.name in view.kept}
+    panic = looks_ill(len(healthy), len(able), panic_below)
+    used = frozenset(backend.name for backend in willing) if panic or view.whole else healthy | view.kept
+    chosen = {backend.name for backend in willing if backend.name in used}
     # Members without slots keep their key: tables of one configuration then compare slot by slot.
     members = tuple(
         Member(str(backend.address), backend.weight if backend.name in chosen else 0) for backend in pool.backends
     )
     return Selection(members, panic, len(healthy))
+
+
+def looks_ill(healthy: int, able: int, panic_below: float) -> bool:
+    """Whether so few of those that could have slots look healthy that their checks are not to be followed."""
+    return not healthy or healthy < panic_below * able
 
 
 class Tables:

@@ -7,6 +7,7 @@ from typing import Any
 from bgp.bmp.readback import ReadBack
 from bgp.report import PeerStatus, SpeakerState
 from edge.announcer.attributes import route_for
+from edge.config.digest import digest_for
 from edge.datapath.addresses import network_of
 from edge.datapath.blocklist import BlockList
 from edge.datapath.model import Counters, IpAddress, IpNetwork
@@ -14,8 +15,10 @@ from edge.datapath.next_hop import Finding
 from edge.decide.announce import Decision, Stance
 from edge.decide.health import Health
 from edge.decide.node import Node
+from edge.decide.panic import Phase
 from edge.maglev import LookupTable, imbalance
 from edge.show.status_bgp import accepted_by
+from edge.show.status_skew import skew_facts
 
 SCHEMA_VERSION = 1
 _MOST_HIT = 10  # prefixes of the block list
@@ -55,7 +58,7 @@ def facts(
     return {
         "schema_version": SCHEMA_VERSION,
         "node": node.config.node,
-        "verdict": verdict(decisions, node.fault),
+        "verdict": verdict(decisions, node.fault, node.skews.reason),
         "vips": [
             {
                 "prefix": str(prefix),
@@ -84,27 +87,30 @@ def facts(
             "restarts": speaker.deaths,
             "peers": [_peer(peer, now) for peer in speaker.peers],
         },
+        "skew": skew_facts(node, read_back),
         "intent": asdict(node.intent),
         "events": list(events),
     }
 
 
-def verdict(decisions: Mapping[IpNetwork, Decision], fault: str) -> str:
+def verdict(decisions: Mapping[IpNetwork, Decision], fault: str, skew: str = "") -> str:
     """One line: SERVING, DEGRADED (why), DRAINING, DRAINED or NOT SERVING (why)."""
     stances = {decision.stance for decision in decisions.values()}
     reasons = sorted({each.reason.value for each in decisions.values() if each.stance is not Stance.ANNOUNCED})
+    if stances == {Stance.ANNOUNCED} and skew:
+        return f"DEGRADED (skew: {skew})"
     if stances == {Stance.ANNOUNCED}:
         return "SERVING"
     if all("drained" in reason for reason in reasons) and len(stances) == 1:
         return "DRAINED" if stances == {Stance.WITHDRAWN} else "DRAINING"
-    words = "; ".join([*reasons, fault] if fault else reasons)
+    words = "; ".join([*reasons, *([fault] if fault else []), *([f"skew: {skew}"] if skew else [])])
     return f"NOT SERVING ({words})" if stances == {Stance.WITHDRAWN} else f"DEGRADED ({words})"
 
 
 def _acked(node: Node, prefix: IpNetwork, decision: Decision, speaker: SpeakerState) -> bool:
     """Whether ExaBGP holds what was decided just now."""
     sent = speaker.prefixes.get(prefix)
-    wanted = route_for(node.config.announcer, prefix, decision.stance)
+    wanted = route_for(node.config.announcer, prefix, decision.stance, digest_for(node.config, prefix))
     return sent is not None and sent.applied and sent.wanted == wanted
 
 
@@ -168,6 +174,7 @@ def _pool(node: Node, name: str, forwarder: ForwarderView, now: float) -> dict[s
         "digest": table.digest if table else None,
         "imbalance": round(imbalance(table), 4) if table else None,
         "panic": node.selections()[name].panic,
+        "leaving_panic": node.panics[name] is Phase.LEAVING,
         "healthy": sum(backend["state"] == "up" for backend in backends),
         "backends": backends,
     }

@@ -25,6 +25,10 @@ CASES = [
     (WELL, VipFacts(silent_since=99.5, others=SOME_LEFT), Stance.DEPREFERRED, Reason.CHECKER_SILENT),
     (WELL, VipFacts(silent_since=99.0, others=SOME_LEFT), Stance.WITHDRAWN, Reason.CHECKER_SILENT),
     (WELL, VipFacts(silent_since=99.0, others=NONE_LEFT), Stance.DEPREFERRED, Reason.LAST),
+    (WELL, VipFacts(skewed_since=99.5, others=SOME_LEFT), Stance.DEPREFERRED, Reason.SKEWED),
+    (WELL, VipFacts(skewed_since=99.0, others=SOME_LEFT), Stance.WITHDRAWN, Reason.SKEWED),
+    (WELL, VipFacts(skewed_since=99.0, others=NONE_LEFT), Stance.DEPREFERRED, Reason.LAST),
+    (WELL, VipFacts(skewed_since=99.0), Stance.ANNOUNCED, Reason.SERVING),
     (NodeFacts(True, True, 99.5, 1.0), UP, Stance.DEPREFERRED, Reason.DRAINING),
     (LEAVING, UP, Stance.WITHDRAWN, Reason.DRAINED),
     (LEAVING, VipFacts(others=SOME_LEFT), Stance.WITHDRAWN, Reason.DRAINED),
@@ -72,6 +76,7 @@ VIPS = st.builds(
     VipFacts,
     *[st.booleans()] * 3,
     silent_since=st.none() | st.floats(0, 200),
+    skewed_since=st.none() | st.floats(0, 200),
     drain_since=st.none() | st.floats(0, 200),
     forced=st.booleans(),
     blackholed=st.booleans(),
@@ -95,3 +100,12 @@ def test_the_last_announcement_goes_only_for_a_fault_of_this_node_or_by_force(no
         broken = not node.ready or not node.forwarding or not vip.service_ok
         starting = decision.reason is Reason.SETTLING
         assert broken or starting or node.stopping or node.forced or vip.forced
+
+
+@given(st.floats(0, 200), OTHERS.filter(lambda others: others is not None), st.booleans())
+def test_a_skewed_node_leaves_as_one_whose_checker_is_silent(since: float, others: Others, well: bool) -> None:
+    """So what the model of a fleet shows of silence (test_fleet_model.py) holds for skew as well."""
+    facts = VipFacts(backends_up=well, others=others)
+    skewed = decide(WELL, dataclasses.replace(facts, skewed_since=since), 100.0)
+    silent = decide(WELL, dataclasses.replace(facts, silent_since=since), 100.0)
+    assert (skewed.stance, skewed.until) == (silent.stance, silent.until)

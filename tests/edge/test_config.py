@@ -71,6 +71,16 @@ ONE_WRONG_THING = [
         "12:19: pools.web.check.type is 'htp': expected one of 'tcp', 'http', 'https', 'udp', 'dns', 'exec', 'tunnel'",
     ),
     ("port: 80}", "port: 80, timeout: 2.0}", "12:44: timeout is 2.0: expected at most the interval, 0.5"),
+    (
+        "half_life: 0}",
+        "half_life: 0, leave_panic: {settle: 60}}",
+        "16:62: leave_panic.longest is 30.0: expected at least leave_panic.settle, 60",
+    ),
+    (
+        "half_life: 0}",
+        "half_life: 0, leave_panic: {setle: 60}}",
+        "16:63: unknown key 'setle'; did you mean 'settle'?",
+    ),
     ("pools:", "pools: [", "11:10: not valid YAML: while parsing a flow sequence expected ',' or ']', but got ':'"),
     ("node: a-e1", "node: a-e1\nnode: b", "3:1: key 'node' is given twice, first on line 2"),
 ]

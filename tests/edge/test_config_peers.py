@@ -135,6 +135,11 @@ WRONG = [
         "22:130: ttl_security is true for a passive peer: expected false, as ExaBGP's SYN-ACK has a TTL of 64",
     ),
     (
+        ["  attributes: {announced: {large_communities: ['65110:18504:1']}}", "  peers:", R1_ONLY],
+        "21:48: announcer.attributes.announced.large_communities.0 is '65110:18504:1': expected another second number: "
+        "18504 is for digests of configurations",
+    ),
+    (
         ["  attributes: {announced: {communities: ['65535:666']}}", "  peers:", R1_ONLY],
         "21:42: announcer.attributes.announced.communities.0 is '65535:666': expected another community: "
         "only `fairhop blackhole` asks routers to drop packets",

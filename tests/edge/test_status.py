@@ -49,6 +49,12 @@ def test_the_verdict_is_one_line_that_says_why_not(one: Decision, other: Decisio
     assert verdict({VIP: one, OTHER: other}, fault) == expected
 
 
+def test_a_skewed_configuration_is_in_the_verdict() -> None:
+    assert verdict({VIP: ANNOUNCED}, "", "others differ") == "DEGRADED (skew: others differ)"
+    assert verdict({VIP: ANNOUNCED, OTHER: PANIC}, "", "others differ").endswith("; skew: others differ)")
+    assert verdict({VIP: DRAINED}, "", "others differ") == "DRAINED"
+
+
 def view(*, applied: bool = True) -> ForwarderView:
     tables = {"web": Tables(101).table(serving().selections()["web"].members)} if applied else {}
     counters = Counters(9, 5, 1, {"martian": 3, "no_service": 0}, {"echo": 0, "other_host": 2})

@@ -64,6 +64,7 @@ class Speaker:
         path: Sequence[int] | None = None,
         next_hop: str | None = None,
         communities: Sequence[tuple[int, int]] = (),
+        large: Sequence[tuple[int, int, int]] = (),
     ) -> None:
         """One UPDATE for each family; by default with the honest path and next hop."""
         four, six = ([p for p in prefixes if (":" in p) == wanted] for wanted in (False, True))
@@ -72,6 +73,8 @@ class Speaker:
         attributes += _attribute(0x40, 2, struct.pack(f"!BB{len(asns)}I", 2, len(asns), *asns))
         if communities:
             attributes += _attribute(0xC0, 8, b"".join(struct.pack("!HH", *pair) for pair in communities))
+        if large:
+            attributes += _attribute(0xC0, 32, b"".join(struct.pack("!III", *each) for each in large))
         if four:
             with_hop = attributes + _attribute(0x40, 3, IPv4Address(next_hop or self._own).packed)
             self._send(_UPDATE, struct.pack("!HH", 0, len(with_hop)) + with_hop + b"".join(map(_nlri, four)))

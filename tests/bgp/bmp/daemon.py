@@ -31,6 +31,7 @@ def plain(view: ReadBack) -> dict[str, Any]:
                 "accepted": sorted(map(str, router.accepted)),
                 "refused": sorted(map(str, router.refused)),
                 "others": {str(prefix): dict(names) for prefix, names in router.others.items()},
+                "digests": {str(prefix): dict(names) for prefix, names in router.digests.items()},
                 "foreign": {str(prefix): sorted(origins) for prefix, origins in router.foreign.items()},
             }
             for router in view.routers

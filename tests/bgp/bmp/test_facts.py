@@ -22,6 +22,7 @@ from bgp.bmp.readback import Fault, Others, ReadBack, RouterReport
 from bgp.bmp.update import Path
 from bgp.bmp.view import PATHS_MAX, PEERS_MAX, Facts, OurRoute, RouterView
 from bgp.bmp.wire import ALIVE, RouterNews, StationError, decode, encode
+from bgp.digest import FUNCTION
 from bgp.route import Attributes, Route
 from tests.bgp.bmp.bytes_of import (
     INITIATION,
@@ -128,6 +129,48 @@ OTHERS: list[tuple[str, list[bytes], dict[str, bool]]] = [
 def test_who_else_announces_is_never_counted_too_high(messages: list[bytes], expected: Mapping[str, bool]) -> None:
     view = view_of(*(peer_up(head) for head in (US, EDGE, STRANGER, TRANSIT, SECOND)), *messages)
     assert view.facts().others.get(VIP, {}) == expected
+
+
+DIGESTS: list[tuple[str, list[bytes], dict[str, int | None]]] = [
+    ("a node that carries one", [announce(EDGE, large=[(65110, FUNCTION, 7)])], {"node 10.255.0.7": 7}),
+    ("one beside communities of other kinds", [announce(EDGE, large=[(65110, 1, 8), (65110, FUNCTION, 7)])],
+     {"node 10.255.0.7": 7}),
+    ("the digest of another AS", [announce(EDGE, large=[(65111, FUNCTION, 7)])], {"node 10.255.0.7": None}),
+    ("two of them", [announce(EDGE, large=[(65110, FUNCTION, 7), (65110, FUNCTION, 8)])], {"node 10.255.0.7": None}),
+    ("a node that carries none", [announce(EDGE)], {"node 10.255.0.7": None}),
+    ("one whose policy takes it away",
+     [monitor(EDGE, update(nlri(str(VIP)), attributes(large=[(65110, FUNCTION, 7)]))),
+      monitor(post(EDGE), update(nlri(str(VIP)), attributes()))], {"node 10.255.0.7": 7}),
+    ("ourselves", [announce(US, large=[(65110, FUNCTION, 7)])], {}),
+    ("another site over transit", [announce(TRANSIT, path=(65102, 65120), large=[(65120, FUNCTION, 7)])], {}),
+    ("a stranger", [announce(STRANGER, path=(65199,), large=[(65199, FUNCTION, 7)])], {}),
+    ("one that the policy refused",
+     [monitor(EDGE, update(nlri(str(VIP)), attributes(large=[(65110, FUNCTION, 7)])))], {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("messages", "expected"), [row[1:] for row in DIGESTS], ids=[row[0] for row in DIGESTS])
+def test_digests_of_nodes_are_read_as_they_were_received(
+    messages: list[bytes], expected: Mapping[str, int | None]
+) -> None:
+    view = view_of(*(peer_up(head) for head in (US, EDGE, STRANGER, TRANSIT)), *messages)
+    assert view.facts().digests.get(VIP, {}) == expected
+
+
+def test_a_new_digest_takes_the_place_of_the_old_one() -> None:
+    view = view_of(peer_up(EDGE), announce(EDGE, large=[(65110, FUNCTION, 7)]))
+    assert take(view, announce(EDGE, large=[(65110, FUNCTION, 8)]))
+    assert view.facts().digests == {VIP: {"node 10.255.0.7": 8}}
+
+
+def test_a_node_of_two_words_carries_nothing_that_can_be_relied_on() -> None:
+    reports = (
+        RouterReport("r1", True, 0.0, digests={VIP: {"node a": 7, "node b": 7}}),
+        RouterReport("r2", True, 0.0, digests={VIP: {"node a": 7, "node b": 8}}),
+        RouterReport("r3", False, 0.0, digests={VIP: {"node a": 9}}),
+    )
+    assert ReadBack(reports).digests(VIP) == {"node a": 7, "node b": None}
+    assert ReadBack(reports).digests(OTHER) == {}
 
 
 def test_an_origin_that_nobody_expects_is_foreign() -> None:
@@ -316,7 +359,13 @@ def test_the_same_announcer_at_two_routers_is_one_and_leaving_if_it_is_so_at_any
 
 
 def test_lines_between_station_and_daemon_say_what_was_said() -> None:
-    full = replace(TAKEN, foreign={VIP: frozenset({64999})}, peers=3, description="FRRouting")
+    full = replace(
+        TAKEN,
+        digests={VIP: {"node 10.255.0.7": 7, "node 10.255.0.8": None}},
+        foreign={VIP: frozenset({64999})},
+        peers=3,
+        description="FRRouting",
+    )
     full = replace(full, ours={VIP: OurRoute(Path((1, 2), None, 7, ("1:2",), ("1:2:3",), 2), None)})
     for told in (news(full), news(None, "gone")):
         assert decode(encode(told)) == told
@@ -334,7 +383,7 @@ PLAIN = st.recursive(
 )
 
 
-KEYS = ("session", "complete", "ours", "others", "foreign", "peers", "updates", "description")
+KEYS = ("session", "complete", "ours", "others", "foreign", "digests", "peers", "updates", "description")
 
 
 @given(st.sampled_from(["type", "name", "reason", "facts"]), PLAIN, st.sampled_from(KEYS))
@@ -343,6 +392,13 @@ def test_a_station_that_lies_raises_one_error_only(key: str, value: Any, inner: 
     for changed in (plain | {key: value}, plain | {"facts": plain["facts"] | {inner: value}}, value):
         with contextlib.suppress(StationError):
             decode(json.dumps(changed).encode())
+
+
+def test_a_station_that_leaves_a_pair_out_raises_that_error_too() -> None:
+    plain = json.loads(encode(news()))
+    plain["facts"]["ours"] = {str(VIP): []}
+    with pytest.raises(StationError):
+        decode(json.dumps(plain).encode())
 
 
 ANSWER = {"a-r1": {str(VIP): ["10.255.0.6", "10.255.0.7"], "198.51.100.0/24": ["10.255.0.9"]}, "a-r9": {}}

@@ -152,7 +152,7 @@ class ReadBackDaemon:
 
     @property
     def router(self) -> dict[str, Any]:
-        nothing = {"known": None, "accepted": None, "refused": None, "others": None}
+        nothing = {"known": None, "accepted": None, "refused": None, "others": None, "digests": None}
         return dict(self.view.get("routers", {}).get("r1", nothing))
 
     def shows(self, what: Callable[[dict[str, Any]], bool], within: float = 10.0) -> None:
@@ -270,6 +270,39 @@ def test_what_is_missing_refused_different_or_foreign_is_found_and_what_fits_is_
         us.withdraw(BARRED)
         eventually(lambda: daemon.view["findings"] == [], 10, lambda: f"still found: {daemon.view}")
         assert ["route 203.0.113.11/32 at r1", "missing", "as intended"] in [event[:3] for event in daemon.events]
+
+
+STRIPPED = FRR.replace(
+    "router bgp 65101\n",
+    "bgp large-community-list expanded ANY seq 5 permit .*\n"
+    "route-map STRIP permit 10\n set large-comm-list ANY delete\nexit\nrouter bgp 65101\n",
+).replace(
+    " address-family ipv4 unicast\n  neighbor 10.77.1.1 prefix-list vips in\n",
+    " address-family ipv4 unicast\n  neighbor 10.77.1.1 prefix-list vips in\n  neighbor 10.77.2.1 route-map STRIP in\n"
+    "  neighbor 10.77.2.1 soft-reconfiguration inbound\n",
+)
+
+
+@pytest.mark.parametrize(
+    ("make", "config"), [(FrrWithBmp, FRR), (FrrWithBmp, STRIPPED), (Gobgp, GOBGP)], ids=["frr", "stripped", "gobgp"]
+)
+def test_another_node_s_digest_is_read_though_the_policy_may_take_it_away(
+    make: type[Router], config: str, tmp_path: Path
+) -> None:
+    with scene(make, config, tmp_path) as world:
+        daemon = world.daemon
+        daemon.intend(**{VIP: {}})
+        other = world.edge("e2")
+        other.announce(VIP, large=[(EDGES, 18504, 0xFFFFFFFF), (EDGES, 1, 2)])
+        daemon.shows(lambda r: r["digests"] == {VIP: {"node 10.77.2.1": 0xFFFFFFFF}}, 15)
+        assert daemon.router["others"] == {VIP: {"node 10.77.2.1": False}}
+        other.announce(VIP, large=[(EDGES, 18504, 5)])
+        daemon.shows(lambda r: r["digests"] == {VIP: {"node 10.77.2.1": 5}})
+        if isinstance(world.router, Frr):  # nothing of it stays where the kits' policy is
+            (held,) = world.router.paths(VIP)
+            assert ("largeCommunity" in held) == (config is FRR)
+        other.announce(VIP)
+        daemon.shows(lambda r: r["digests"] == {VIP: {"node 10.77.2.1": None}})
 
 
 def test_a_station_that_is_killed_comes_back_and_its_facts_are_unknown_only_after_the_grace(tmp_path: Path) -> None:
