@@ -23,7 +23,7 @@ CORES_BY_PACKAGE = {
     "edge/config": "addresses announcer check_rules checks file findings limits peers protection read_back rules "
     "safety",
     "edge/daemon": "self_packets",
-    "edge/decide": "announce damping health intent local_health node plan quiet standing velocity",
+    "edge/decide": "announce damping health intent local_health node plan quiet standing uplinks velocity",
     "edge/log": "limit",
     "edge/show": "capture offline status status_bgp status_health why",
     "edge/text": "decode scalars strictyaml",
