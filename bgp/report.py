@@ -74,7 +74,7 @@ def snapshot(
 
     `sent` is `wanted` as it was sent, with next hops; `since` is when a peer that nobody has told of went down.
     """
-    views, peers = (state.prefixes, state.peers) if state else ({}, {})
+    views = state.prefixes if state else {}
     prefixes = {}
     for prefix, route in wanted.items():
         view = views.get(prefix)
@@ -82,12 +82,18 @@ def snapshot(
         as_sent = sent.get(prefix)
         status = PrefixStatus(route, route if out == as_sent else out, route if acked == as_sent else acked, refusals)
         prefixes[prefix] = status
-    sessions = []
+    return prefixes, sessions(config, state, since)
+
+
+def sessions(config: SpeakerConfig, state: State | None, since: float) -> tuple[PeerStatus, ...]:
+    """Every peer, as in `snapshot`."""
+    peers = state.peers if state else {}
+    found = []
     for peer in config.peers:
         seen = peers.get(peer.address)
         live = (seen.up, seen.since, seen.reason) if seen else (False, since, "")
-        sessions.append(PeerStatus(peer.name, peer.address, peer.asn, *live))
-    return prefixes, tuple(sessions)
+        found.append(PeerStatus(peer.name, peer.address, peer.asn, *live))
+    return tuple(found)
 
 
 def word(held: Held) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 from bgp.exabgp_process import STOP_LIMIT, ExaBGP
 from bgp.link import RelayLink
 from bgp.process import ProcessError, parent_of
-from bgp.report import Event, SpeakerState, changes, snapshot
+from bgp.report import Event, PeerStatus, SpeakerState, changes, sessions, snapshot
 from bgp.route import Prefix, Route
 from bgp.speaker_config import SpeakerConfig, SpeakerConfigError
 from bgp.supervisor import Action, Supervisor, Transition
@@ -193,6 +193,10 @@ class Speaker:
             prefixes=prefixes,
             peers=peers,
         )
+
+    def peers(self) -> tuple[PeerStatus, ...]:
+        """The sessions alone, which cost little to ask for."""
+        return sessions(self.config, self._state, self._supervisor.since)
 
     def relay_connected(self, link: RelayLink) -> bool:
         """A process connected; it counts if ExaBGP is its parent. A newer relay replaces an older one."""

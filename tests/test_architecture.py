@@ -24,7 +24,8 @@ CORES_BY_PACKAGE = {
     "rules safety",
     "edge/control": "",
     "edge/daemon": "self_packets",
-    "edge/decide": "announce damping health intent local_health node panic plan quiet removals skew standing velocity",
+    "edge/decide": "announce damping health intent local_health node panic plan quiet removals skew standing uplinks "
+    "velocity",
     "edge/install": "",
     "edge/log": "limit",
     "edge/show": "capture offline status status_bgp status_health status_skew why",
@@ -48,7 +49,7 @@ CORES_BY_PACKAGE = {
     "lab/scenario": "bounds checks evidence flows judge judge_repetitions judge_traffic junit model moves names parse "
     "result routing staging text",
     "lab/topology": "dotenv envsubst graph inherit keys kinds links model notes parse",
-    "lab/traffic": "evidence facts flow http_reply ledger plan quic_wire series streams tally wheel",
+    "lab/traffic": "evidence facts flow http_reply ledger outstanding plan quic_wire series streams tally wheel",
     "lab/view": "counters faults live model page sessions",
 }
 CORES = [f"{package}/{name}.py" for package, names in CORES_BY_PACKAGE.items() for name in names.split()]

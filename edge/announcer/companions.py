@@ -162,6 +162,11 @@ class Companions:
         """What routers hold, None where none is asked."""
         return self._station.view() if self._station else None
 
+    def up(self) -> dict[str, bool]:
+        """Whether BFD's session with a peer is up, by the peer's name; a peer of which nothing is known is absent."""
+        sessions = self._bfd.sessions() if self._bfd else ()
+        return {session.name: session.up for session in sessions if session.state != "unknown"}
+
     def sessions(self) -> dict[str, dict[str, Any]]:
         """BFD's sessions by the peer's name."""
         return {session.name: asdict(session) for session in self._bfd.sessions()} if self._bfd else {}

@@ -78,6 +78,7 @@ class Checker:
             self._engine.remove(number)
         for number, target in order["set"].items():
             self._engine.add(number, target)
+        self._engine.keep(order["only"])
         if order["end"]:
             self._config = order["n"]
 

@@ -5,6 +5,7 @@ OSError for what the peer or the network does; the engine throws `GeneratorExit`
 `finally` closes what it opened. No task, no future and no stream stand between it and the kernel.
 """
 
+import contextlib
 import errno
 import os
 import select
@@ -55,11 +56,15 @@ class Verdict:
 
 @dataclass(slots=True)
 class Ask:
-    """One probe to be made: the target, what is watched for it already, and the raw sockets, where there are any."""
+    """One probe to be made: the target, what is watched for it already, and the raw sockets, where there are any.
+
+    `only`: the interface that it leaves by; empty for whichever the kernel takes.
+    """
 
     target: Target
     watch: Watch | None = None
     raw: "Raw | None" = None
+    only: str = ""
 
 
 Probe = Steps[Verdict]
@@ -70,11 +75,19 @@ def family_of(address: str) -> socket.AddressFamily:
     return _FAMILIES[ip_address(address).version]
 
 
-def connected(address: str, port: int) -> Steps[socket.socket]:
-    """A TCP connection. Raises OSError."""
+def keep_to(made: socket.socket, interface: str) -> None:
+    """Have a socket's packets leave by one interface. Where the kernel does not let us (before 5.7), by any."""
+    if interface:
+        with contextlib.suppress(OSError):
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+
+
+def connected(address: str, port: int, only: str = "") -> Steps[socket.socket]:
+    """A TCP connection, by interface `only` if one is named. Raises OSError."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
+        keep_to(made, only)
         code = made.connect_ex((address, port))
         if code == errno.EINPROGRESS:
             yield made.fileno(), OUT

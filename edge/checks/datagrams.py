@@ -4,15 +4,17 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from edge.checks.asking import IN, Ask, Probe, Steps, Verdict, family_of
+from edge.checks.asking import IN, Ask, Probe, Steps, Verdict, family_of, keep_to
 
 _DATAGRAM = 1 << 16
 
 
-def _asked(address: str, port: int, question: bytes) -> Steps[bytes]:
+def _asked(ask: Ask, question: bytes) -> Steps[bytes]:
     """The first answer. A connected socket takes none from others, and hears of a port that nobody has."""
+    address = ask.target.address
     with socket.socket(family_of(address), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as made:
-        made.connect((address, port))
+        keep_to(made, ask.only)
+        made.connect((address, ask.target.options["port"]))
         made.send(question)
         while True:
             yield made.fileno(), IN
@@ -26,7 +28,7 @@ def udp_probe(ask: Ask) -> Probe:
     """Send, and look for what is expected in the first answer."""
     options = ask.target.options
     expected = bytes.fromhex(options["expect"])
-    answer = yield from _asked(ask.target.address, options["port"], bytes.fromhex(options["send"]))
+    answer = yield from _asked(ask, bytes.fromhex(options["send"]))
     if expected not in answer:
         return Verdict(False, f"an answer of {len(answer)} bytes that lacks {_short(expected)}: {_short(answer)}")
     return Verdict(True, f"an answer of {len(answer)} bytes")
@@ -39,7 +41,7 @@ def dns_probe(ask: Ask) -> Probe:
 
     options = ask.target.options
     question = dns.message.make_query(options["name"], options["record"])
-    answer = yield from _asked(ask.target.address, options["port"], question.to_wire())
+    answer = yield from _asked(ask, question.to_wire())
     try:
         read = dns.message.from_wire(answer)
         right = question.is_response(read)

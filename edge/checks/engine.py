@@ -7,7 +7,7 @@ import errno
 import functools
 import heapq
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -78,6 +78,7 @@ class Engine:
     _limits: list[tuple[float, int, _Running]] = field(default_factory=list)
     _schedule: Schedule = field(init=False)
     _serial: int = 0
+    _only: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._schedule = Schedule(self.draw)
@@ -100,6 +101,10 @@ class Engine:
             self._end(check.running)
         if check:
             self._unwatch(check)
+
+    def keep(self, only: Mapping[str, str]) -> None:
+        """Let probes of addresses leave by one interface from now on; "" lets them take any."""
+        self._only = {address: interface for address, interface in {**self._only, **only}.items() if interface}
 
     def listen(self, descriptor: int, callback: Callable[[int], None], events: int = IN) -> None:
         """Call back with the events of a descriptor that is not a probe's; 0 listens no more."""
@@ -141,7 +146,8 @@ class Engine:
 
     def _begin(self, check: _Check) -> None:
         began = self.clock()
-        steps = probe(Ask(check.target, check.watch, self.raw))
+        only = self._only.get(check.target.address, "")
+        steps = probe(Ask(check.target, check.watch, self.raw, only))
         check.running = running = _Running(check, steps, began)
         self._step(running)
         if not running.over:

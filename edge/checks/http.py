@@ -29,7 +29,7 @@ def probe(ask: Ask) -> Probe:
     options, address = ask.target.options, ask.target.address
     tls = options.get("tls")
     context = _context(tls) if tls else None
-    channel = Channel((yield from connected(address, options["port"])))
+    channel = Channel((yield from connected(address, options["port"], ask.only)))
     try:
         if tls and context:
             wrapped = yield from channel.secure(context, tls["server_name"])

@@ -1,8 +1,10 @@
 """What the checker is told to ask, and the words that it and the daemon exchange: JSON, one message a line (no I/O).
 
 To the checker: `{"n": 3, "set": [[id, {...}], ...], "drop": [id, ...]}`, in as many lines as it takes, and
-`{"n": 3, "end": true}` behind them. From it: `{"r": [[id, ok, microseconds, detail, certain], ...]}`, and a heartbeat
-`{"h": 17, "n": 3, "late": 0.0004}`: the configuration that it follows, and the lateness of its latest probe in seconds.
+`{"n": 3, "end": true}` behind them; and `{"n": 3, "only": [["10.0.7.1", "eth2"], ...]}`, the interfaces that probes of
+these addresses leave by from now on, "" for any. From it: `{"r": [[id, ok, microseconds, detail, certain], ...]}`, and
+a heartbeat `{"h": 17, "n": 3, "late": 0.0004}`: the configuration that it follows, and the lateness of its latest probe
+in seconds.
 """
 
 import json
@@ -90,6 +92,13 @@ def orders(number: int, fresh: Mapping[int, Target], gone: Iterable[int]) -> Ite
     yield _line({"n": number, "end": True})
 
 
+def keeping(number: int, only: Mapping[str, str]) -> Iterator[bytes]:
+    """The lines that make probes of addresses leave by one interface; "" lets them take any."""
+    rows = list(only.items())
+    for start in range(0, len(rows), _BATCH):
+        yield _line({"n": number, "only": rows[start : start + _BATCH]})
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """One result on its way to the daemon."""
@@ -143,6 +152,7 @@ def read_orders(line: bytes) -> Mapping[str, Any]:
             "n": int(plain["n"]),
             "end": bool(plain.get("end")),
             "drop": [int(each) for each in plain.get("drop", ())],
+            "only": {str(address): str(interface) for address, interface in plain.get("only", ())},
             "set": {int(each): Target.from_plain(target) for each, target in plain.get("set", ())},
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:

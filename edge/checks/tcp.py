@@ -34,7 +34,7 @@ class Tether:
 
 def probe(ask: Ask) -> Probe:
     """Connect; a tether is tied where there is none."""
-    made = yield from connected(ask.target.address, ask.target.options["port"])
+    made = yield from connected(ask.target.address, ask.target.options["port"], ask.only)
     if ask.target.options.get("tether") and ask.watch is None:
         return Verdict(True, "connected", Tether(made))
     drop(made)

@@ -7,7 +7,7 @@ what breaks a bound is killed and started again. Checks whose results stay away 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from bgp.process import ProcessError
@@ -16,8 +16,9 @@ from edge.checks.child import Child
 from edge.checks.freshness import Freshness
 from edge.checks.keeper import Action, Event, Keeper, Phase
 from edge.checks.plan import Subject, subjects
-from edge.checks.target import Beat, Lines, Outcome, ProtocolError, Target, orders, read
+from edge.checks.target import Beat, Lines, Outcome, ProtocolError, Target, keeping, orders, read
 from edge.config.file import Config
+from edge.datapath.netlink import IpAddress
 from edge.decide.health import Result
 
 Report = Callable[[str, str, Result], None]
@@ -73,6 +74,7 @@ class Checking:
         self._numbers: dict[Subject, int] = {}
         self._subjects: dict[int, Subject] = {}
         self._targets: dict[int, Target] = {}
+        self._only: Mapping[str, str] = {}
         self._keeper, self._freshness = Keeper(), Freshness()
         self._child: Child | None = None
         self._has_raw = False
@@ -111,6 +113,17 @@ class Checking:
             self._misbehaved("a tunnel check needs raw sockets, which only a new one can inherit", now)
         elif gone or added:
             self._tell(added, gone, now)
+
+    def keep_to(self, only: Mapping[IpAddress, str]) -> None:
+        """Have the probes of these addresses leave by one interface each, all others by any.
+
+        A tunnel probe leaves as the kernel routes it.
+        """
+        wanted = {str(address): interface for address, interface in only.items()}
+        changed = {**dict.fromkeys(self._only.keys() - wanted.keys(), ""), **wanted}
+        if wanted != self._only:
+            self._only = wanted
+            self._say(keeping(self._config, changed))
 
     def stale(self) -> Stale:
         """Whose results stay away just now."""
@@ -175,11 +188,16 @@ class Checking:
         loop.add_reader(child.pidfd, self._ended)
         loop.add_reader(child.line, self._readable)
         self._tell(self._targets, (), now)
+        self._say(keeping(self._config, self._only))
 
     def _tell(self, fresh: Mapping[int, Target], gone: list[int] | tuple[()], now: float) -> None:
         if self._child is not None:
             self._unfollowed_since = now
-            for line in orders(self._config, fresh, gone):
+            self._say(orders(self._config, fresh, gone))
+
+    def _say(self, lines: Iterable[bytes]) -> None:
+        if self._child is not None:
+            for line in lines:
                 self._output += line
             self._writable()
 

@@ -30,6 +30,7 @@ from edge.daemon.crank import Crank
 from edge.daemon.reloading import Announcer, Reloader
 from edge.daemon.selfprobe import SelfProbe
 from edge.daemon.sentinel import Proof, Sentinel
+from edge.daemon.ways import Ways
 from edge.datapath.blocklist import BlockList
 from edge.datapath.bpf_error import BpfError
 from edge.datapath.forwarder import Forwarder
@@ -80,6 +81,7 @@ class Daemon:
         self._neighbours: Neighbours
         self._blocking: Blocking
         self._crank: Crank
+        self._ways: Ways
         self._applying: asyncio.Task[None]
         self._reloader: Reloader
         self._wake = asyncio.Event()
@@ -109,6 +111,7 @@ class Daemon:
             stack.push_async_callback(self._checking.stop)
             self._neighbours = await stack.enter_async_context(Neighbours(self._crank.next_hops))
             self._crank.neighbours_failure = lambda: self._neighbours.failure
+            self._ways = Ways(self.events, self.speaker, self._companions, self._neighbours, self._checking)
             stack.push_async_callback(self._stop_announcing)
             await self._companions.start(config, drained=self.node.intent.node is not None)
             await self.speaker.start()
@@ -211,6 +214,7 @@ class Daemon:
     def turn(self) -> None:
         """Carry out what follows from all that is known now."""
         self._end_orders(time.monotonic())
+        self._ways.look()
         self._crank.turn()
 
     def _beat(self) -> None:

@@ -48,6 +48,8 @@ class Neighbours:
         self.failure: Exception | None = None
         self._on_change = on_change
         self._wanted: frozenset[IpAddress] = frozenset()
+        self._silent: frozenset[IpAddress] = frozenset()
+        self._only: Mapping[IpAddress, str] = MappingProxyType({})
         self._findings: Mapping[IpAddress, Finding] = MappingProxyType({})
         self._thread = threading.Thread(target=self._run, name="neighbours", daemon=True)
         self._stopping = False
@@ -73,6 +75,18 @@ class Neighbours:
         self._wanted = frozenset(addresses)
         self._wake()
 
+    def avoid(self, gateways: Iterable[IpAddress]) -> None:
+        """Set the routers that are silent, in place of the former ones: ways by them are taken when nothing else is."""
+        silent = frozenset(gateways)
+        if silent != self._silent:
+            self._silent = silent
+            self._wake()
+
+    @property
+    def only(self) -> Mapping[IpAddress, str]:
+        """The interface that all for a followed address should leave by, of those that have a silent way."""
+        return self._only
+
     @property
     def findings(self) -> Mapping[IpAddress, Finding]:
         """Why each followed address has or lacks a next hop, as of the last change."""
@@ -88,14 +102,17 @@ class Neighbours:
 
     def _run(self) -> None:
         try:
-            _Follower(self._kernel, self._wake_receive, lambda: self._wanted, self._publish).run(lambda: self._stopping)
+            wanted, silent = lambda: self._wanted, lambda: self._silent
+            follower = _Follower(self._kernel, self._wake_receive, wanted, silent, self._publish)
+            follower.run(lambda: self._stopping)
         except Exception as error:  # the loop must learn of it: a dead follower would leave old MACs in force
             self._tell(self._fail, error)
 
-    def _publish(self, choices: Mapping[IpAddress, Choice]) -> None:
-        self._tell(self._deliver, dict(choices))
+    def _publish(self, choices: Mapping[IpAddress, Choice], only: Mapping[IpAddress, str]) -> None:
+        self._tell(self._deliver, dict(choices), only)
 
-    def _deliver(self, choices: Mapping[IpAddress, Choice]) -> None:
+    def _deliver(self, choices: Mapping[IpAddress, Choice], only: Mapping[IpAddress, str]) -> None:
+        self._only = MappingProxyType(dict(only))
         self._findings = MappingProxyType({address: choice.finding for address, choice in choices.items()})
         self._on_change(MappingProxyType({address: choice.next_hop for address, choice in choices.items()}))
 
@@ -116,13 +133,15 @@ class _Follower:
         kernel: Kernel,
         wake: socket.socket,
         wanted: Callable[[], frozenset[IpAddress]],
-        publish: Callable[[Mapping[IpAddress, Choice]], None],
+        silent: Callable[[], frozenset[IpAddress]],
+        publish: Callable[[Mapping[IpAddress, Choice], Mapping[IpAddress, str]], None],
     ) -> None:
-        self._kernel, self._wake, self._wanted, self._publish = kernel, wake, wanted, publish
+        self._kernel, self._wake, self._publish = kernel, wake, publish
+        self._wanted, self._silent = wanted, silent
         self._facts = Facts({}, {})
         self._routes: dict[IpAddress, tuple[Hop, ...]] = {}
         self._asked: dict[Station, float] = {}
-        self._told: dict[IpAddress, tuple[NextHop | None, Finding]] | None = None
+        self._told: dict[IpAddress, tuple[NextHop | None, Finding, int]] | None = None
         self._routes_old = True
         self._looked = float("-inf")
 
@@ -186,11 +205,13 @@ class _Follower:
             self._routes, self._routes_old = {}, False
         for address in wanted - self._routes.keys():
             self._routes[address] = self._kernel.lookup(address)
-        choices = {address: choose(address, self._routes[address], self._facts) for address in wanted}
-        told = {address: (choice.next_hop, choice.finding) for address, choice in choices.items()}
+        silent = self._silent()
+        choices = {address: choose(address, self._routes[address], self._facts, silent) for address in wanted}
+        told = {address: (choice.next_hop, choice.finding, choice.only) for address, choice in choices.items()}
         if told != self._told:
             self._told = told
-            self._publish(choices)
+            only = {address: self._facts.links[each.only].name for address, each in choices.items() if each.only}
+            self._publish(choices, only)
         for station in {station for choice in choices.values() for station in choice.ask}:
             self._ask(station, now)
 

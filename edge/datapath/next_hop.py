@@ -1,7 +1,7 @@
 """Which neighbour a packet to a backend leaves by: the choice among a route's ways (core: no I/O)."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -31,12 +31,14 @@ class Finding(StrEnum):
 class Choice:
     """`next_hop` is None unless `finding` is RESOLVED or LOCAL.
 
-    `ask`: stations whose MAC is to be resolved or confirmed.
+    `ask`: stations whose MAC is to be resolved or confirmed. `only`: the interface that everything for this destination
+    should leave by, as other ways are silent; 0 where any will do.
     """
 
     next_hop: NextHop | None
     finding: Finding
     ask: tuple[Station, ...] = ()
+    only: int = 0
 
 
 @dataclass(slots=True)
@@ -63,11 +65,12 @@ class Facts:
             self.neighbours[fact.ifindex, fact.address] = fact
 
 
-def choose(destination: IpAddress, hops: tuple[Hop, ...], facts: Facts) -> Choice:
+def choose(destination: IpAddress, hops: tuple[Hop, ...], facts: Facts, silent: Collection[IpAddress] = ()) -> Choice:
     """Pick one way among those whose link is up and whose MAC is known, the same one every time.
 
     Several ECMP ways: the highest hash of (destination, station) wins, so that backends spread over the ways and a way
     that comes or goes moves only the backends it carries. A way in use that is stale, or not resolved, is asked for.
+    Ways to routers that are `silent`, by whatever address of theirs, are taken when there is no other.
     """
     if not hops:
         return Choice(None, Finding.NO_ROUTE)
@@ -80,10 +83,13 @@ def choose(destination: IpAddress, hops: tuple[Hop, ...], facts: Facts) -> Choic
     ask = tuple(station for station in stations if station not in known or facts.neighbours[station].stale)
     if not known:
         return Choice(None, Finding.UNRESOLVED, ask)
-    chosen = max(known, key=lambda station: _weight(destination, station))
+    heard = [station for station in known if not _is_silent(station, silent, facts)] or known
+    chosen = max(heard, key=lambda station: _weight(destination, station))
+    only = chosen[0] if len(heard) < len(known) else 0
     link, mac = facts.links[chosen[0]], _mac_of(chosen, facts.neighbours)
     # XDP sends beneath VLAN devices: through the parent, with the tag written by ourselves.
-    return Choice(NextHop(link.parent if link.vlan else link.ifindex, link.mac, mac, link.vlan), Finding.RESOLVED, ask)
+    next_hop = NextHop(link.parent if link.vlan else link.ifindex, link.mac, mac, link.vlan)
+    return Choice(next_hop, Finding.RESOLVED, ask, only)
 
 
 def _alive(hop: Hop, links: Mapping[int, LinkFact]) -> bool:
@@ -92,6 +98,13 @@ def _alive(hop: Hop, links: Mapping[int, LinkFact]) -> bool:
         return False
     parent = links.get(link.parent) if link.vlan else None
     return not link.vlan or (parent is not None and parent.up and not parent.vlan)
+
+
+def _is_silent(station: Station, silent: Collection[IpAddress], facts: Facts) -> bool:
+    """Whether the station is a silent router: by the address named, or by the MAC of that address on the same link."""
+    ifindex, address = station
+    mac = _mac_of(station, facts.neighbours)
+    return address in silent or any(_mac_of((ifindex, each), facts.neighbours) == mac for each in silent)
 
 
 def _mac_of(station: Station, neighbours: Mapping[Station, NeighbourFact]) -> bytes:

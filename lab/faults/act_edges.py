@@ -63,7 +63,7 @@ def checker_lies(act: Act, fault: CheckerLies) -> str:
                 f"{match} meta l4proto {_TUNNELS} counter drop",  # root's: the data path's own pass no such hook
             ]
         act.nft(node, "inet", _hooked("type filter hook output priority 0", rules))
-        return f"the checks of {node} find {', '.join(to)} down"
+        return f"the checks of {node} find {', '.join(to)} down{_flapping(act, fault)}"
     try:
         asked = edge_config.checks(text)
     except (ValueError, ConfigError) as error:
@@ -77,7 +77,15 @@ def checker_lies(act: Act, fault: CheckerLies) -> str:
         for word, port in zip(dict.fromkeys(words), ports, strict=True)
     ]
     act.nft(node, "inet", _hooked("type nat hook output priority -100", rules))
-    return f"the checks of {node} find {', '.join(to)} up, whatever they are"
+    return f"the checks of {node} find {', '.join(to)} up, whatever they are{_flapping(act, fault)}"
+
+
+def _flapping(act: Act, fault: CheckerLies) -> str:
+    """Have a helper switch the rules, where the fault asks for it; in words."""
+    if fault.every is None:
+        return ""
+    act.helper(fault.node, "blink", "inet", f"{fault.every:g}")
+    return f", every other {fault.every:g} s"
 
 
 def checker_hangs(act: Act, fault: CheckerHangs) -> str:

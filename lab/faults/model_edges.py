@@ -9,12 +9,16 @@ from lab.faults.model_base import Address, Fault
 
 
 class CheckerLies(Fault):
-    """The node's checks see every backend (or those at the addresses `backends`) `down` or `up`, whatever is true."""
+    """The node's checks see every backend (or those at the addresses `backends`) `down` or `up`, whatever is true.
+
+    With `every` they flap: they lie for so many seconds, tell the truth for as long, and so on.
+    """
 
     kind: ClassVar[str] = "checker-lies"
     node: str
     answer: Literal["down", "up"] = "down"
     backends: tuple[Address, ...] = ()
+    every: Annotated[float, Field(ge=0.1, le=3600)] | None = None
 
 
 class CheckerHangs(Fault):

@@ -2,20 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 
-from lab.addressing import (
-    CLIENTS,
-    CLIENTS6,
-    LINKS,
-    LINKS6,
-    LOOPBACKS,
-    LOOPBACKS6,
-    Interface,
-    LabPlan,
-    NodePlan,
-    Role,
-    Vip,
-)
+from lab.addressing import Interface, LabPlan, NodePlan, Role, Vip
+from lab.render.peers import Range, client_prefix, routed, underlay, vips
 from lab.routing import PREFERENCES, USUAL, Kind, Preference, edge_asn
 
 _OWN_EDGES = """\
@@ -128,17 +118,24 @@ class Session:
 
 def prefix_lists(lab: LabPlan) -> str:
     """What may be routed at all, by kind."""
-    four = [f"{LINKS} ge 31 le 31", f"{LOOPBACKS} ge 32"], [f"{vip}/32" for vip in lab.vips4], f"{CLIENTS} ge 32"
-    six = [f"{LINKS6} ge 127 le 127", f"{LOOPBACKS6} ge 128"], [f"{v}/128" for v in lab.vips6], f"{CLIENTS6} ge 128"
     lines = []
-    for (underlay, vips, clients), words in zip((four, six), _FAMILIES[lab.underlay], strict=True):
-        lists = {"VIPS": vips, "UNDERLAY": underlay, "ROUTED": [*vips, *underlay, clients]}
+    for version, words in zip((4, 6), _FAMILIES[lab.underlay], strict=True):
+        lists = {"VIPS": vips(lab, version), "UNDERLAY": underlay(version), "ROUTED": routed(lab, version)}
         lines += [
-            f"{words['ip']} prefix-list {name}{words['six']} seq {5 * number} permit {entry}\n"
-            for name, entries in lists.items()
-            for number, entry in enumerate(entries, 1)
+            f"{words['ip']} prefix-list {name}{words['six']} seq {5 * number} permit {_entry(each)}\n"
+            for name, ranges in lists.items()
+            for number, each in enumerate(ranges, 1)
         ]
     return "".join(lines)
+
+
+def _entry(prefixes: Range) -> str:
+    """A range as a prefix list has it; without `le` a longer prefix would do too."""
+    network = ip_network(prefixes.network)
+    if network.prefixlen == prefixes.length:
+        return prefixes.network
+    most = "" if prefixes.length == network.max_prefixlen else f" le {prefixes.length}"
+    return f"{prefixes.network} ge {prefixes.length}{most}"
 
 
 def router_policies(lab: LabPlan, node: NodePlan, sessions: Sequence[Session]) -> Iterator[str]:
@@ -158,8 +155,8 @@ def router_policies(lab: LabPlan, node: NodePlan, sessions: Sequence[Session]) -
                 yield "".join(_from_routers(kind, preference, family, has_own=asn is not None))
     for name, client in {peer.name: peer for peer in peers if peer.role is Role.CLIENT}.items():
         yield _CLIENT_PATH.format(name=name, asn=client.asn)
-        for family, address in _own_addresses(client, lab.underlay):
-            yield _FROM_CLIENT.format(name=name, prefix=f"{address}/{address.max_prefixlen}", **family)
+        for version, family in zip((4, 6), _FAMILIES[lab.underlay], strict=True):
+            yield _FROM_CLIENT.format(name=name, prefix=client_prefix(client, version), **family)
     yield from for_both(_CONNECTED, lab.underlay)
 
 
@@ -188,15 +185,11 @@ def _from_routers(kind: Kind, wanted: Preference, family: dict[str, str], *, has
 
 def client_policies(lab: LabPlan, node: NodePlan) -> Iterator[str]:
     """The sections of a client: what it announces, and the source of what it sends."""
-    for family, address in _own_addresses(node, lab.underlay):
-        yield _CLIENT.format(address=address, prefix=f"{address}/{address.max_prefixlen}", **family)
+    addresses: tuple[Vip, Vip] = node.client_address, node.client_address6
+    for version, address, family in zip((4, 6), addresses, _FAMILIES[lab.underlay], strict=True):
+        yield _CLIENT.format(address=address, prefix=client_prefix(node, version), **family)
 
 
-def _own_addresses(client: NodePlan, underlay: int) -> list[tuple[dict[str, str], Vip]]:
-    four, six = _FAMILIES[underlay]
-    return [(four, client.client_address), (six, client.client_address6)]
-
-
-def for_both(template: str, underlay: int) -> Iterator[str]:
-    """A template filled in for IPv4 and for IPv6."""
-    return (template.format(**family) for family in _FAMILIES[underlay])
+def for_both(template: str, links: int) -> Iterator[str]:
+    """A template filled in for IPv4 and for IPv6; `links`: the IP version of the links."""
+    return (template.format(**family) for family in _FAMILIES[links])

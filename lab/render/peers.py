@@ -1,4 +1,7 @@
-"""Whom a router speaks BGP with, and what may be routed: what the renderers of all makes of router but FRR share."""
+"""Whom a router speaks BGP with, and what may be routed: what the renderers of all makes of router share.
+
+FRR's has sessions of its own, for their route maps.
+"""
 
 from dataclasses import dataclass
 

@@ -9,6 +9,7 @@ from lab.traffic.datagrams import DatagramFlows
 from lab.traffic.facts import Facts, Report
 from lab.traffic.flow import Flow
 from lab.traffic.ledger import Ledger
+from lab.traffic.outstanding import GRACE
 from lab.traffic.plan import Plan
 from lab.traffic.population import Population
 from lab.traffic.quic import QuicFlows
@@ -26,7 +27,10 @@ class Client:
         self._finished = Finished()
         now = reactor.now()
         self.ledgers: Mapping[str, Ledger] = MappingProxyType(
-            {name: Ledger(now, name, self._finished) for name in plan.streams}
+            {
+                name: Ledger(now, name, self._finished, min(GRACE, stream.timeout))
+                for name, stream in plan.streams.items()
+            }
         )
         self._parts = [_part(stream, reactor, self.ledgers[name]) for name, stream in plan.streams.items()]
 
@@ -49,6 +53,19 @@ class Client:
 
         self._reactor.run(tick, self._late)
 
+    def settle(self) -> float:
+        """Send nothing more, and take the answers to datagrams under way until none is; returns when that began.
+
+        What the streams do of their own stands still meanwhile: no time limit passes and nothing is opened.
+        """
+        began = self._reactor.now()
+
+        def tick(_: int, now: float) -> bool:
+            return any(ledger.under_way(now) for ledger in self.ledgers.values())
+
+        self._reactor.run(tick, self._late)
+        return began
+
     def close(self) -> None:
         """Close every socket and count nothing of that."""
         for part in self._parts:
@@ -59,9 +76,9 @@ class Client:
         now = self._reactor.now()
         return {name: ledger.mark(label, now) for name, ledger in self.ledgers.items()}
 
-    def report(self) -> dict[str, Report]:
-        """Everything recorded so far, by stream."""
-        now = self._reactor.now()
+    def report(self, until: float | None = None) -> dict[str, Report]:
+        """Everything recorded, by stream: so far, or until traffic stopped, with the answers since then."""
+        now = self._reactor.now() if until is None else until
         return {name: ledger.report(now) for name, ledger in self.ledgers.items()}
 
     def flows(self) -> dict[Flow, str]:

@@ -141,7 +141,7 @@ class DatagramFlows:
             self._end(flow, reason, now)
             return
         flow.error = None
-        flow.due = None if number == flow.slot.number else now
+        flow.due = None if number == flow.slot.datagrams.number else now
 
     def _end(self, flow: UdpFlow, reason: Reason, now: float) -> None:
         self.release(flow)

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from lab.traffic.evidence import Failure, Gap, failure_from_json, first_failures, first_gaps, gap_from_json
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,8 @@ class Facts:
     reconnect (a client waits for its answer, not for a socket), is whole even where it began before the interval, and
     counts a ping still unanswered at its end. `slowest_request` is the same for requests. `stall` is how late this
     process itself was at its worst: a gap of that size is no evidence against the network.
-    `sent`, `received`: datagrams; `received` includes the `duplicated` ones, which came more than once.
+    `sent`, `received`: datagrams; `received` includes the `duplicated` ones, which came more than once. `under_way`:
+    those whose answer may still come (`lab.traffic.outstanding`).
     `transfers` were complete; `transferred_bytes` is the content of all, those under way and the failed ones included.
     `failures` holds the first `EVIDENCE_LIMIT` of them, `gaps` the first `GAP_LIMIT` that ended and lasted longer than
     `GAP_ABOVE`; the counts are complete.
@@ -55,6 +56,8 @@ class Facts:
     sent: int = 0
     received: int = 0
     duplicated: int = 0
+    under_way_before: int = 0
+    under_way: int = 0
     transfers: int = 0
     transferred_bytes: int = 0
     transfers_failed: Mapping[str, int] = field(default_factory=dict)
@@ -82,15 +85,19 @@ class Facts:
 
     @property
     def lost(self) -> int:
-        """Datagrams without an answer so far, those under way included; late answers make up for earlier ones."""
-        return max(0, self.sent - self.received + self.duplicated)
+        """Datagrams whose time for an answer was over in the interval; an answer that comes later makes up for one."""
+        answered = self.received - self.duplicated
+        return max(0, self.under_way_before + self.sent - answered - self.under_way)
 
     def beside(self, other: Self) -> Self:
         """The facts of both streams or clients over one interval (this one's label)."""
         both = _common(self, other)
         both["since"] = min(self.since, other.since)
         both["until"] = max(self.until, other.until)
-        for name in ("established_before", "established", "pending_before", "pending"):
+        for name in (
+            *("established_before", "established", "pending_before", "pending"),
+            *("under_way_before", "under_way"),
+        ):
             both[name] = getattr(self, name) + getattr(other, name)
         both["flows_per_backend"] = _sum(self.flows_per_backend, other.flows_per_backend)
         return replace(self, **both)
@@ -98,7 +105,7 @@ class Facts:
     def then(self, later: Self) -> Self:
         """The facts of this interval and the one that follows it, of one client (this one's label)."""
         both = _common(self, later)
-        for name in ("until", "established", "pending", "flows_per_backend"):
+        for name in ("until", "established", "pending", "under_way", "flows_per_backend"):
             both[name] = getattr(later, name)
         return replace(self, **both)
 

@@ -11,10 +11,9 @@ from functools import reduce
 from lab.traffic.evidence import Failure, Kind, Reason
 from lab.traffic.facts import Facts, Report
 from lab.traffic.flow import Flow
+from lab.traffic.outstanding import GRACE, Outstanding
 from lab.traffic.series import Done, Finished, Series
 from lab.traffic.tally import Tally
-
-_REMEMBERED = (1 << 64) - 1  # a datagram that comes again is known as such among the last 64
 
 
 class LedgerError(Exception):
@@ -26,19 +25,15 @@ class Slot:
     """One long-lived flow of the population, over all its reopenings. Only the ledger writes here.
 
     `flow` is None while it is closed. `asked`: when the ping without an answer was sent. `waiting`: since when its
-    client is without an answer. `number` is that of the last ping or datagram. Of datagrams: `newest` is the highest
-    number answered, `seen` has a bit for each answer of the last 64, that of `newest` lowest, and `first` is the first
-    number of the present flow.
+    client is without an answer. `number` is that of the last ping.
     """
 
+    datagrams: Outstanding
     flow: Flow | None = None
     backend: str = ""
     asked: float | None = None
     waiting: float | None = None
     number: int = 0
-    newest: int = 0
-    seen: int = 0
-    first: int = 1
 
 
 @dataclass(slots=True, eq=False)
@@ -59,11 +54,14 @@ class Transfer:
 
 
 class Ledger:
-    """The one place where a stream's traffic is written down. All times in seconds of one monotonic clock."""
+    """The one place where a stream's traffic is written down. All times in seconds of one monotonic clock.
 
-    def __init__(self, now: float, stream: str = "", finished: Finished | None = None) -> None:
+    A datagram that is without an answer for `grace` is lost.
+    """
+
+    def __init__(self, now: float, stream: str = "", finished: Finished | None = None, grace: float = GRACE) -> None:
         self.series = Series(stream)
-        self._stream = stream
+        self._stream, self._grace = stream, grace
         self._finished = Finished() if finished is None else finished
         self._slots: list[Slot] = []
         self._pending: dict[Request, None] = {}
@@ -73,7 +71,7 @@ class Ledger:
 
     def slot(self) -> Slot:
         """A new member of the population, closed."""
-        slot = Slot()
+        slot = Slot(Outstanding(self._grace))
         self._slots.append(slot)
         return slot
 
@@ -88,7 +86,7 @@ class Ledger:
         """An attempt to open the flow of a slot ended without one."""
         if slot.flow is not None:
             raise LedgerError(f"{slot.flow} is open; its opening cannot fail")
-        slot.first = slot.number + 1
+        slot.datagrams.give_up()
         self._tally.open_failed[reason] += 1
         self._tally.evidence(Failure(now, Kind.OPENING, reason, "", flow))
 
@@ -129,35 +127,29 @@ class Ledger:
 
     def sent(self, slot: Slot, now: float) -> int:
         """A datagram of a slot, open or not, whether or not answers are due; returns its number."""
-        slot.number += 1
         if slot.waiting is None:
             slot.waiting = now
         self._tally.sent += 1
-        return slot.number
+        return slot.datagrams.sent(now)
 
     def received(self, slot: Slot, backend: str, number: int, now: float, roaming: bool = False) -> Reason | None:
         """The answer to datagram `number` by an open slot. The same of `broke` holds as for `answered`.
 
         The gap ends; where later datagrams are still without an answer another one begins.
         """
-        if slot.flow is None or not backend or not slot.first <= number <= slot.number:
+        datagrams, tally = slot.datagrams, self._tally
+        if slot.flow is None or not backend or not datagrams.knows(number):
             return Reason.WRONG_ANSWER
         if slot.backend and backend != slot.backend and not roaming:
             return Reason.OTHER_BACKEND
         slot.backend = backend
-        tally = self._tally
         tally.received += 1
-        ahead = number - slot.newest
-        if ahead > 0:
-            slot.seen = (slot.seen << ahead | 1) & _REMEMBERED if ahead < 64 else 1
-            slot.newest = number
+        if number > datagrams.newest:
             self._end_gap(slot, now)
-            slot.waiting = None if number == slot.number else now
-        elif slot.seen >> -ahead & 1:
+            slot.waiting = None if number == datagrams.number else now
+        if not datagrams.answered(number):
             tally.duplicated += 1
             return None
-        else:
-            slot.seen |= 1 << -ahead & _REMEMBERED
         self.series.answered(now, backend)
         return None
 
@@ -173,7 +165,7 @@ class Ledger:
         self._end_gap(slot, now)
         slot.flow = slot.asked = None
         slot.backend = ""
-        slot.first = slot.number + 1
+        slot.datagrams.give_up()
 
     def requested(self, now: float, flow: Flow | None = None) -> Request:
         """A request starts, with the opening of its connection."""
@@ -246,8 +238,13 @@ class Ledger:
         """Every long-lived flow open now, and the backend that answers it ("" before its first answer)."""
         return {slot.flow: slot.backend for slot in self._slots if slot.flow is not None}
 
+    def under_way(self, now: float) -> int:
+        """Datagrams without an answer that are not lost yet."""
+        return sum(slot.datagrams.under_way(now) for slot in self._slots)
+
     def _new_tally(self, now: float) -> Tally:
-        return Tally(now, sum(slot.flow is not None for slot in self._slots), len(self._pending))
+        open_slots = sum(slot.flow is not None for slot in self._slots)
+        return Tally(now, open_slots, len(self._pending), self.under_way(now))
 
     def _end_gap(self, slot: Slot, now: float) -> None:
         if slot.waiting is not None:
@@ -269,4 +266,5 @@ class Ledger:
         waiting = [slot.waiting for slot in self._slots if slot.waiting is not None]
         waiting += [transfer.moved for transfer in self._transfers]
         backends = [slot.backend for slot in self._slots if slot.flow is not None]
-        return self._tally.facts(label, now, backends, waiting, [now - request.started for request in self._pending])
+        ages = [now - request.started for request in self._pending]
+        return self._tally.facts(label, now, backends, waiting, ages, self.under_way(now))

@@ -81,7 +81,16 @@ class Load:
 
     def stop(self) -> dict[str, Report]:
         """End the traffic and return all that was recorded, by stream."""
-        reports = self._ask({"stop": True}, "reports", ANSWER_WITHIN)
+        self.begin_stop()
+        return self.end_stop()
+
+    def begin_stop(self) -> None:
+        """The first half of `stop`, to stop several clients at once; `end_stop` must follow."""
+        self._send({"stop": True})
+
+    def end_stop(self) -> dict[str, Report]:
+        """The second half of `stop`: answers to datagrams under way are awaited, for a second at most."""
+        reports = self._ask(None, "reports", ANSWER_WITHIN)
         self.close()
         return {name: report_from_json(each) for name, each in reports.items()}
 
@@ -169,10 +178,12 @@ def mark_all(loads: Sequence[Load], label: str) -> dict[str, Facts]:
 
 
 def stop_all(loads: Sequence[Load]) -> dict[str, Report]:
-    """Stop several clients; the report of each stream, over the clients that have it."""
+    """Stop several clients at the same time; the report of each stream, over the clients that have it."""
     reports: dict[str, list[Report]] = {}
     for load in loads:
-        for name, report in load.stop().items():
+        load.begin_stop()
+    for load in loads:
+        for name, report in load.end_stop().items():
             reports.setdefault(name, []).append(report)
     return {name: merge_reports(each) for name, each in reports.items()}
 

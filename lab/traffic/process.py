@@ -10,8 +10,8 @@ object a line, and each is answered by one JSON object on a line of standard out
     {"stop": true}       {"reports": {...}}    by stream: everything (`facts.Report`); the process ends
 
 `{"ready": <flows>}` is printed unasked, once, when all flows that shall be held open are established and answered. A
-command that is none is answered by `{"error": "..."}`. The end of the input and SIGTERM mean stop. Exit codes: 0, or 2
-for a plan that is none.
+command that is none is answered by `{"error": "..."}`. The end of the input and SIGTERM mean stop: nothing more is
+sent, and answers to datagrams under way are awaited, for a second at most. Exit codes: 0, or 2 for a plan that is none.
 """
 
 import argparse
@@ -137,7 +137,9 @@ def _run(plan: Plan, pending: bytes, show: bool) -> None:
         return not (commands.over or terminated)
 
     client.run(lambda: say({"ready": held}), going_on)
-    say({"reports": {name: report.to_json() for name, report in client.report().items()}})
+    forget()
+    stopped = client.settle()
+    say({"reports": {name: report.to_json() for name, report in client.report(stopped).items()}})
     client.close()
     reactor.close()
 

@@ -17,29 +17,59 @@ Octets = bytes  # `Bulk` has a field of that name
 
 
 @dataclass(frozen=True, slots=True)
-class Requests:
+class Web:
+    """Base: what is asked for by HTTP, at a plain http `url` of the source's family."""
+
+    source: str
+    url: str
+
+    def __post_init__(self) -> None:
+        check_url(self.source, self.url)
+
+    @property
+    def address(self) -> Address:
+        """Where it goes."""
+        return address_of_url(self.url)
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """Base: `count` flows to `target`, "address:port" or "[IPv6 address]:port", each asking every `interval`."""
+
+    source: str
+    target: str
+    count: int
+    interval: float = 0.1
+    timeout: float = 2.0
+
+    def __post_init__(self) -> None:
+        check_target(self.source, self.target)
+        check_number("count", self.count, MOST_FLOWS)
+        check_positive(interval=self.interval, timeout=self.timeout)
+
+    @property
+    def address(self) -> Address:
+        """Where they go."""
+        return address_of(self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class Requests(Web):
     """Short requests: `rate` a second, each on a connection of its own, each failed after `timeout`.
 
     `backend_field` is the reply's header field that names the backend.
     """
 
     kind: ClassVar[str] = "requests"
-    source: str
-    url: str
     rate: float
     timeout: float = 2.0
     backend_field: str = "x-backend"
 
     def __post_init__(self) -> None:
-        check_url(self.source, self.url)
+        Web.__post_init__(self)
         if not 0 < self.rate <= 1000:
             raise ValueError(f"rate: {self.rate} is outside 0..1000")
         check_positive(timeout=self.timeout)
-
-    @property
-    def address(self) -> Address:
-        """Where the requests go."""
-        return address_of_url(self.url)
 
     @property
     def message(self) -> bytes:
@@ -48,34 +78,25 @@ class Requests:
 
 
 @dataclass(frozen=True, slots=True)
-class Connections:
+class Connections(Flows):
     """Long-lived TCP connections to `target`: `count` of them, each with a ping every `interval`.
 
-    `target` is "address:port" or "[IPv6 address]:port". A connection without the answer to a ping for `timeout` is
+    A connection without the answer to a ping for `timeout` is
     broken; one that cannot be established is tried again after `retry`.
     """
 
     kind: ClassVar[str] = "connections"
-    source: str
-    target: str
-    count: int
     interval: float = 1.0
     timeout: float = 5.0
     retry: float = 0.25
 
     def __post_init__(self) -> None:
-        check_target(self.source, self.target)
-        check_number("count", self.count, MOST_FLOWS)
-        check_positive(interval=self.interval, timeout=self.timeout, retry=self.retry)
-
-    @property
-    def address(self) -> Address:
-        """Where the connections go."""
-        return address_of(self.target)
+        Flows.__post_init__(self)
+        check_positive(retry=self.retry)
 
 
 @dataclass(frozen=True, slots=True)
-class Bulk:
+class Bulk(Web):
     """Transfers of `bytes` octets of content, up or down, on `streams` connections at once, each transfer on its own.
 
     A stream begins a transfer every `interval`, or as soon as the one before is over when that took longer (0: always
@@ -85,8 +106,6 @@ class Bulk:
     """
 
     kind: ClassVar[str] = "bulk"
-    source: str
-    url: str
     direction: str = "down"
     bytes: int = 1_000_000
     streams: int = 1
@@ -95,7 +114,7 @@ class Bulk:
     backend_field: str = "x-backend"
 
     def __post_init__(self) -> None:
-        check_url(self.source, self.url)
+        Web.__post_init__(self)
         if self.direction not in ("down", "up"):
             raise ValueError(f"direction: {self.direction!r} is neither 'down' nor 'up'")
         check_number("bytes", self.bytes, MOST_BYTES)
@@ -103,11 +122,6 @@ class Bulk:
         check_positive(timeout=self.timeout)
         if self.interval < 0:
             raise ValueError(f"interval: {self.interval} is negative")
-
-    @property
-    def address(self) -> Address:
-        """Where the transfers go."""
-        return address_of_url(self.url)
 
     @property
     def message(self) -> Octets:
@@ -118,7 +132,7 @@ class Bulk:
 
 
 @dataclass(frozen=True, slots=True)
-class Datagrams:
+class Datagrams(Flows):
     """UDP flows to an echo service: `count` of them, each from a port of its own, with a datagram every `interval`.
 
     A flow is established by its first answer. It is broken when no answer came for `timeout`, or when another backend
@@ -127,50 +141,23 @@ class Datagrams:
     """
 
     kind: ClassVar[str] = "datagrams"
-    source: str
-    target: str
-    count: int
-    interval: float = 0.1
-    timeout: float = 2.0
     roaming: bool = False
-
-    def __post_init__(self) -> None:
-        check_target(self.source, self.target)
-        check_number("count", self.count, MOST_FLOWS)
-        check_positive(interval=self.interval, timeout=self.timeout)
-
-    @property
-    def address(self) -> Address:
-        """Where the datagrams go."""
-        return address_of(self.target)
 
 
 @dataclass(frozen=True, slots=True)
-class Quic:
+class Quic(Flows):
     """UDP flows like QUIC's (`lab.traffic.quic_wire`): as `Datagrams`, and every `migrate` from a new source port.
 
     The connection id that the server chose stays, so the same backend must answer; `migrate` 0: the port stays too.
     """
 
     kind: ClassVar[str] = "quic"
-    source: str
-    target: str
-    count: int
-    interval: float = 0.1
-    timeout: float = 2.0
     migrate: float = 5.0
 
     def __post_init__(self) -> None:
-        check_target(self.source, self.target)
-        check_number("count", self.count, MOST_FLOWS)
-        check_positive(interval=self.interval, timeout=self.timeout)
+        Flows.__post_init__(self)
         if self.migrate < 0:
             raise ValueError(f"migrate: {self.migrate} is negative")
-
-    @property
-    def address(self) -> Address:
-        """Where the flows go."""
-        return address_of(self.target)
 
 
 Stream = Requests | Connections | Bulk | Datagrams | Quic

@@ -16,6 +16,7 @@ class Tally:
     since: float
     established_before: int
     pending_before: int
+    under_way_before: int
     opened: int = 0
     pings: int = 0
     answers: int = 0
@@ -50,12 +51,18 @@ class Tally:
             self.gaps.append(Gap(now, length, flow, backend))
 
     def facts(
-        self, label: str, now: float, backends: Iterable[str], waiting: Iterable[float], ages: list[float]
+        self,
+        label: str,
+        now: float,
+        backends: Iterable[str],
+        waiting: Iterable[float],
+        ages: list[float],
+        under_way: int,
     ) -> Facts:
         """The interval's facts, given what is now so.
 
         `backends`: that of each open flow. `waiting`: since when each that is without an answer is. `ages`: of each
-        request under way.
+        request under way. `under_way`: datagrams that may still be answered.
         """
         per_backend = Counter(backends)
         return Facts(
@@ -80,9 +87,11 @@ class Tally:
             flows_per_backend=dict(per_backend),
             requests_per_backend=dict(self.requests_per_backend),
             failures=first_failures(self.failures),
+            under_way_before=self.under_way_before,
             sent=self.sent,
             received=self.received,
             duplicated=self.duplicated,
+            under_way=under_way,
             transfers=self.transfers,
             transferred_bytes=self.transferred_bytes,
             transfers_failed=dict(self.transfers_failed),

@@ -113,6 +113,28 @@ def test_ecmp_follows_carrier_of_either_link(site: Site) -> None:
     follow(site, steps)
 
 
+def test_a_router_that_is_to_be_avoided_is_left_out_at_once_while_there_is_another(site: Site) -> None:
+    site.ecmp(1, 2)
+    first, second = site.expected(1), site.expected(2)
+
+    async def steps(neighbours: Neighbours, watch: Watch) -> None:
+        neighbours.follow(BACKENDS)
+        await watch.until(all_via(first, second), 2 * FAST)
+        assert neighbours.only == {}
+        neighbours.avoid([IPv4Address("10.0.1.0")])
+        assert await watch.until(all_via(second), FAST) < 0.2, "nobody waits for a look at the links"
+        assert neighbours.only == dict.fromkeys(BACKENDS, "e2")
+        neighbours.avoid([IPv4Address("10.0.1.0"), IPv4Address("10.0.2.0")])
+        await watch.until(all_via(first, second), FAST)
+        assert neighbours.only == {}
+        neighbours.avoid([IPv4Address("10.0.2.0")])
+        await watch.until(all_via(first), FAST)
+        neighbours.avoid([])
+        await watch.until(all_via(first, second), FAST)
+
+    follow(site, steps)
+
+
 def test_a_lost_carrier_is_noticed_before_the_kernel_tells_of_it(site: Site) -> None:
     site.ecmp(1, 2)
     first, second = site.expected(1), site.expected(2)

@@ -39,6 +39,30 @@ def via(index: int) -> NextHop:
     return NextHop(index, OWN[index], far(index))
 
 
+def test_a_way_by_a_silent_router_is_taken_only_when_there_is_no_other() -> None:
+    ways, known = hops(1, 2), facts(1, 2)
+    usual = choose(BACKEND, ways, known)
+    assert usual.only == 0
+    for index in (1, 2):
+        other = 3 - index
+        found = choose(BACKEND, ways, known, {GATEWAYS[index]})
+        assert (found.next_hop, found.finding, found.only) == (via(other), Finding.RESOLVED, other)
+    assert choose(BACKEND, ways, known, {GATEWAYS[1], GATEWAYS[2]}) == usual
+    assert choose(BACKEND, hops(1), known, {GATEWAYS[1]}) == choose(BACKEND, hops(1), known)
+    assert choose(BACKEND, ways, facts(1, 2, macs={1: far(1)}), {GATEWAYS[1]}).next_hop == via(1), "2 is not resolved"
+
+
+def test_a_silent_router_is_known_by_its_other_addresses_on_that_link() -> None:
+    """A backend may be routed by the IPv6 address of a router whose session has an IPv4 one."""
+    known, six = facts(1, 2), {1: IPv6Address("fd00:1::"), 2: IPv6Address("fd00:2::")}
+    for index, address in six.items():
+        known.learn_neighbour(NeighbourFact(index, address, far(index), usable=True, stale=False), gone=False)
+    ways = tuple(Hop(index, address, dead=False) for index, address in six.items())
+    backend = IPv6Address("fd00:9::1")
+    assert choose(backend, ways, known, {GATEWAYS[1]}).next_hop == via(2)
+    assert choose(backend, ways, known, {GATEWAYS[2]}).next_hop == via(1)
+
+
 def test_one_gateway_gives_its_mac_and_the_macs_of_the_link() -> None:
     assert choose(BACKEND, hops(1), facts(1)) == Choice(via(1), Finding.RESOLVED)
 

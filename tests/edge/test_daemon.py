@@ -44,7 +44,11 @@ class _Neighbours(Neighbours):
     def __init__(self, on_change: Callable[[Mapping[IpAddress, NextHop | None]], None]) -> None:
         self.failure = None
         self._listener = on_change
-        self._findings = {}
+        self._findings, self._only = {}, {}
+        self.avoided: list[frozenset[IpAddress]] = []
+
+    def avoid(self, gateways: Iterable[IpAddress]) -> None:
+        self.avoided.append(frozenset(gateways))
 
     async def __aenter__(self) -> Self:
         return self
@@ -137,6 +141,32 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         return world
 
     return lambda talk, edit=str: asyncio.run(session(talk, edit))
+
+
+def test_a_router_whose_bfd_goes_down_is_avoided_and_the_checks_keep_to_what_next_hops_say(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bfd, kept = {"a-r1": True, "a-r2": True}, list[Mapping[IpAddress, str]]()
+    monkeypatch.setattr("edge.announcer.companions.Companions.up", lambda _: bfd)
+    monkeypatch.setattr(FakeChecking, "keep_to", lambda _, only: kept.append(only))
+
+    async def talk(world: World) -> None:
+        await world.serving()
+        neighbours = world.daemon._neighbours
+        assert isinstance(neighbours, _Neighbours)
+        assert {*neighbours.avoided} == {frozenset()}
+        neighbours._only = {ip_network("10.0.9.1/32").network_address: "eth2"}
+        bfd["a-r1"] = False
+        await until(lambda: neighbours.avoided[-1] == {ip_network("10.0.5.0/32").network_address})
+        await until(lambda: kept[-1] == {ip_network("10.0.9.1/32").network_address: "eth2"})
+        bfd["a-r1"] = True
+        await until(lambda: neighbours.avoided[-1] == frozenset())
+        told = [(e["old"], e["new"]) for e in world.daemon.events.last if e["subject"] == "silent routers"]
+        assert told == [("none", "a-r1"), ("a-r1", "none")]
+
+    first = "local_address: 10.0.5.1}"
+    other = ", {name: a-r2, address: 10.0.6.0, asn: 65102, local_address: 10.0.6.1}"
+    run(talk, lambda text: text.replace(first, first + other))
 
 
 def test_nothing_is_said_before_every_check_has_a_result_and_a_table_is_loaded(run: Run) -> None:

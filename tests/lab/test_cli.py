@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from lab.cli.commands import lab
 from lab.cli.files import find_topology, named_topology, read_topology, runtime_for
 from lab.job.bring_up import bring_up
+from lab.netns import state
 from lab.netns.runtime import destroy
 from lab.runtime import LabError, Progress, Runtime
 from lab.topology.graph import dot, mermaid
@@ -232,6 +233,24 @@ class TestLive:
         assert call("save").stderr == "hub: runs no FRR: nothing to save\nleaf: runs no FRR: nothing to save\n"
         assert call("destroy", "--name", NAME).stderr == f"lab {NAME} is gone\n"
         assert call("inspect").exit_code == 1
+
+    def test_all_labs_are_destroyed_at_once(
+        self, path: Path, clean: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """All of this test's: what else this machine runs is not told to the command."""
+        other = f"fhns-too-{os.getpid()}"
+        file = tmp_path / "elsewhere" / "other.clab.yml"
+        file.parent.mkdir()
+        file.write_text(BODY.replace(NAME, other))
+        try:
+            assert (call("deploy").exit_code, call("deploy", "-t", str(file)).exit_code) == (0, 0)
+            assert {NAME, other} <= {*state.labs()}
+            monkeypatch.setattr(state, "labs", lambda: [NAME, other])
+            assert call("destroy", "--all").stderr == f"lab {NAME} is gone\nlab {other} is gone\n"
+            assert (traces(NAME), traces(other)) == ([], [])
+            assert call("destroy", "--all").stderr == f"there is no lab {NAME}\nthere is no lab {other}\n"
+        finally:
+            call("destroy", "--name", other)
 
     def test_events_tell_of_another_processs_lab(self, path: Path, clean: None) -> None:
         argv = [str(FAIRHOP), "lab", "events", "-f", "--json", "--name", NAME]

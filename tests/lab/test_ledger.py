@@ -320,7 +320,7 @@ def test_facts_that_are_none_are_refused(damage: dict[str, object]) -> None:
 
 
 def test_a_report_of_another_version_is_refused() -> None:
-    with pytest.raises(ValueError, match="schema_version is 1, expected 2"):
+    with pytest.raises(ValueError, match="schema_version is 1, expected 3"):
         report_from_json({"schema_version": 1})
 
 

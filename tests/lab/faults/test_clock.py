@@ -14,6 +14,8 @@ from lab.faults.injector import Injector
 from lab.netns.runtime import NetnsRuntime
 from lab.runtime import LabError
 from lab.topology import parse as topologies
+from lab.topology.model import Topology
+from tests.lab.faults.dying import leave
 from tests.lab.faults.trio import journal, shell
 from tests.lab.machine import marks, wait_until
 
@@ -48,8 +50,11 @@ topology:
 """
 
 
+Clocks = tuple[NetnsRuntime, Injector, Topology]
+
+
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NetnsRuntime, Injector]]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clocks]:
     folder, name = tmp_path_factory.mktemp("clock"), f"fault-clock-{os.getpid()}"
     node_start = Path(__file__).parents[3] / "containerlab" / "images" / "node-start"
     functions = node_start.read_text().partition("case ${1:-} in")[0]
@@ -60,7 +65,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NetnsRuntime
     with NetnsRuntime(topology) as runtime:
         runtime.deploy(lambda _: None)
         wait_until(lambda: shell(runtime, "n", "cat /run/one.said /run/two.said 2>/dev/null").count(" ") == 2)
-        yield runtime, Injector(runtime, topology)
+        yield runtime, Injector(runtime, topology), topology
         assert journal(topology) == []
 
 
@@ -74,8 +79,8 @@ def off(runtime: NetnsRuntime, program: str) -> float:
 
 @pytest.mark.skipif(not shutil.which("clang") and not shutil.which("gcc"), reason="not installed: clang or gcc")
 @pytest.mark.parametrize("seconds", [86_400.0, -3_600.5])
-def test_the_clock_of_one_program_jumps_and_jumps_back(lab: tuple[NetnsRuntime, Injector], seconds: float) -> None:
-    runtime, injector = lab
+def test_the_clock_of_one_program_jumps_and_jumps_back(lab: Clocks, seconds: float) -> None:
+    runtime, injector, _ = lab
     assert abs(off(runtime, "one")) < 0.5
     name = injector.apply(parse.load(f"clock-jump: {{node: n, seconds: {seconds}, process: one}}")).name
     wait_until(lambda: abs(off(runtime, "one") - seconds) < 0.5)
@@ -85,7 +90,16 @@ def test_the_clock_of_one_program_jumps_and_jumps_back(lab: tuple[NetnsRuntime, 
     wait_until(lambda: abs(off(runtime, "one")) < 0.5)
 
 
-def test_a_program_without_a_clock_of_its_own_is_refused(lab: tuple[NetnsRuntime, Injector]) -> None:
-    _, injector = lab
+@pytest.mark.skipif(not shutil.which("clang") and not shutil.which("gcc"), reason="not installed: clang or gcc")
+def test_a_clock_that_a_killed_tool_left_wrong_is_set_right_by_another(lab: Clocks) -> None:
+    runtime, injector, topology = lab
+    leave(topology, "clock-jump: {node: n, seconds: 7200, process: one}")
+    wait_until(lambda: abs(off(runtime, "one") - 7200) < 0.5)
+    injector.revert_all()
+    wait_until(lambda: abs(off(runtime, "one")) < 0.5)
+
+
+def test_a_program_without_a_clock_of_its_own_is_refused(lab: Clocks) -> None:
+    _, injector, _ = lab
     with pytest.raises(LabError, match=r"no clock of its own for 'three', only for one, two: give it FAIRHOP_CLOCK"):
         injector.apply(parse.load("clock-jump: {node: n, seconds: 1, process: three}"))

@@ -6,45 +6,23 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.faults import parse
-from lab.faults.injector import Injector
-from lab.netns.runtime import NetnsRuntime
 from lab.runtime import LabError
-from lab.topology.model import Topology
-from tests.lab.faults.trio import answered, journal, ping, same_state, shell, trio, whole_state
+from tests.lab.faults.trio import Lab, as_before, journal, shell, trio
 from tests.lab.machine import marks
 
 pytestmark = marks
 
 
-class Lab:
-    def __init__(self, runtime: NetnsRuntime, topology: Topology) -> None:
-        self.runtime, self.topology = runtime, topology
-        self.injector = Injector(runtime, topology)
-
-    def apply(self, spelled: str) -> str:
-        return self.injector.apply(parse.load(spelled)).name
-
-    def ping(self, to: str, *options: str) -> tuple[int, list[float]]:
-        return ping(self.runtime, "h1", to, *options)
-
-
 @pytest.fixture(scope="module")
 def module_lab() -> Iterator[Lab]:
-    with trio("links") as (runtime, topology):
-        yield Lab(runtime, topology)
+    with trio("links") as lab:
+        yield lab
 
 
 @pytest.fixture
 def lab(module_lab: Lab) -> Iterator[Lab]:
-    """The lab, which must be after each test as it was before."""
-    before = whole_state(module_lab.runtime, module_lab.topology)
-    yield module_lab
-    module_lab.injector.revert_all()
-    assert answered(module_lab.runtime, "h1", "10.9.2.1")
-    assert answered(module_lab.runtime, "h1", "fd09:2::1")
-    same_state(module_lab.runtime, module_lab.topology, before)
-    assert journal(module_lab.topology) == []
+    with as_before(module_lab):
+        yield module_lab
 
 
 def test_a_link_that_is_down_takes_the_carrier_and_comes_back_with_all_addresses_and_routes(lab: Lab) -> None:

@@ -1,20 +1,15 @@
 """Faults of nodes and their programs, and a tool that dies with faults on its hands."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from lab.faults import parse
 from lab.faults.injector import Injector
 from lab.runtime import LabError
-from tests.lab.faults.test_links import Lab
-from tests.lab.faults.trio import answered, journal, same_state, shell, trio, whole_state
+from tests.lab.faults.dying import leave
+from tests.lab.faults.trio import Lab, answered, as_before, shell, trio
 from tests.lab.machine import marks, wait_until
 
 pytestmark = marks
@@ -22,18 +17,14 @@ pytestmark = marks
 
 @pytest.fixture(scope="module")
 def module_lab() -> Iterator[Lab]:
-    with trio("nodes") as (runtime, topology):
-        yield Lab(runtime, topology)
+    with trio("nodes") as lab:
+        yield lab
 
 
 @pytest.fixture
 def lab(module_lab: Lab) -> Iterator[Lab]:
-    before = whole_state(module_lab.runtime, module_lab.topology)
-    yield module_lab
-    module_lab.injector.revert_all()
-    assert answered(module_lab.runtime, "h1", "10.9.2.1")
-    same_state(module_lab.runtime, module_lab.topology, before)
-    assert journal(module_lab.topology) == []
+    with as_before(module_lab):
+        yield module_lab
 
 
 def states(lab: Lab, word: str) -> list[str]:
@@ -94,30 +85,36 @@ def test_a_store_is_cut_off(lab: Lab) -> None:
     assert not lab.ping("10.9.2.1", "-c", "1", "-W", "1")[1]
 
 
-TOOL = """
-import sys, time
-from lab.faults import parse
-from lab.faults.injector import Injector
-from lab.netns.runtime import NetnsRuntime
-from lab.topology import parse as topologies
-from tests.lab.faults.trio import FILE
-topology = topologies.load(FILE.replace("NAME", sys.argv[1]), "x.clab.yml", folder=".")
-injector = Injector(NetnsRuntime(topology), topology)
-for spelled in ('loss: {on: "r:eth2", percent: 100}', 'link-down: {on: "r:eth1"}', 'pause: {node: h2}'):
-    injector.apply(parse.load(spelled))
-print("made", flush=True)
-time.sleep(1000)
-"""
-
-
-def test_what_a_killed_tool_left_is_undone_by_another(lab: Lab) -> None:
-    argv = [sys.executable, "-c", TOOL, lab.topology.name]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]) as tool:
-        assert tool.stdout
-        assert tool.stdout.readline() == "made\n"
-        os.kill(tool.pid, signal.SIGKILL)
-    assert not lab.ping("10.9.2.1", "-c", "1", "-W", "1")[1]
-    assert [each.name for each in Injector(lab.runtime, lab.topology).active()] == ["loss", "link-down", "pause"]
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        ('loss: {on: "r:eth2", percent: 100}', 'link-down: {on: "r:eth1"}', "pause: {node: h2}"),
+        (
+            'rate: {on: "r:eth1", mbit: 8, direction: both}',
+            'bfd-down: {on: "r:eth2"}',
+            "disk-full: {node: h2}",
+            "ecmp-rehash: {node: r}",
+            'udp-flood: {node: h1, to: "10.9.2.1:80", rate: 100}',
+            'blackhole: {on: "r:eth2"}',
+        ),
+        (
+            'delay: {on: "r:eth2", ms: 5}',
+            'ptb-storm: {node: r, to: "10.9.2.1:80", rate: 100}',
+            'syn-flood: {node: h1, to: "10.9.2.1:80", rate: 100}',
+            'mtu: {on: "r:eth1", bytes: 1300}',
+            "freeze: {node: h2, process: sleep 1000000}",
+            "store-loss: {nodes: [h2]}",
+        ),
+        ("store-loss: {nodes: [h1], how: pause}", "kill: {node: h2}"),
+    ],
+    ids=lambda spelled: spelled[0].partition(":")[0],
+)
+def test_what_a_killed_tool_left_is_undone_by_another(lab: Lab, spelled: tuple[str, ...]) -> None:
+    kinds = [each.partition(":")[0] for each in spelled]
+    leave(lab.topology, *spelled)
+    assert [each.name for each in Injector(lab.runtime, lab.topology).active()] == kinds
+    if "pause" not in spelled[0]:
+        assert not lab.ping("10.9.2.1", "-c", "1", "-W", "1")[1]
     began = time.monotonic()
     Injector(lab.runtime, lab.topology).revert_all()
     assert time.monotonic() - began < 5

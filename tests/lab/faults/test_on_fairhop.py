@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from lab.faults.injector import Injector
 from lab.job import convergence
 from lab.runtime import LabError
 from tests.lab import labs
+from tests.lab.faults.dying import leave
 from tests.lab.faults.trio import journal
 from tests.lab.machine import marks, wait_until
 from tests.lab.running import RunningLab, running_lab
@@ -124,6 +127,35 @@ def test_a_checker_that_lies_about_one_backend_and_one_that_says_up(lab: Broken)
     wait_until(lambda: lab.backends()["a-b1"] == "down", SOON)
 
 
+def test_a_checker_that_flaps_lies_and_tells_the_truth_in_turn(lab: Broken) -> None:
+    """The rules are looked at, and not what the checks make of them: they sleep every other time."""
+    lab.apply("checker-lies: {node: a-e1, backends: [10.0.8.1], every: 0.4}")
+    said = []
+    for _ in range(24):
+        said.append("flags dormant" in lab.lab.shell("a-e1", "nft list ruleset"))
+        time.sleep(0.1)
+    assert not said[0], "it lies first"
+    assert 4 <= sum(one is not other for one, other in pairwise(said)) <= 12
+    wait_until(lambda: lab.backends()["a-b2"] == "down", SOON)
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "config: {node: a-e1, set: {pools.web.check.interval: 0.6}}",
+        "checker-hangs: {node: a-e1}",
+        "checker-lies: {node: a-e1, backends: [10.0.8.1], every: 0.3}",
+        "checker-lies: {node: a-e1, answer: up}",
+    ],
+)
+def test_what_a_killed_tool_left_at_an_edge_is_undone_by_another(lab: Broken, spelled: str) -> None:
+    leave(lab.lab.topology, spelled)
+    (left,) = lab.injector.active()
+    lab.injector.revert(left.name)
+    assert lab.lab.shell("a-e1", "nft list ruleset; grep fault_ /proc/mounts || true") == ""
+    assert not lab.injector.active()
+
+
 def test_a_checker_that_hangs_hears_nothing_or_is_replaced(lab: Broken) -> None:
     lab.apply("checker-hangs: {node: a-e1, how: drop, backends: [10.0.8.1]}")
     wait_until(lambda: lab.backends() == {"a-b1": "up", "a-b2": "down", "a-b3": "up"}, SOON)
@@ -196,27 +228,49 @@ def test_a_program_is_frozen_by_its_name(lab: Broken, node: str, process: str, c
         lab.injector.revert_all()
 
 
-def test_the_commands_make_list_and_undo_a_fault(lab: Broken) -> None:
-    file = labs.FOLDER / "one-site.clab.yml"
-    text = file.read_text().replace("name: one-site", f"name: {lab.lab.topology.name}")
-    copy = file.with_name(f"{lab.lab.topology.name}.clab.yml")
-    copy.write_text(text)
-    try:
-        made = json.loads(fault(copy, "add", 'loss: {on: "a-r1:eth3", percent: 1}', "--name", "x", "--json"))
-        assert (made["name"], made["fault"]) == ("x", {"loss": {"on": "a-r1:eth3", "percent": 1.0}})
-        assert [each["name"] for each in json.loads(fault(copy, "list", "--json"))["faults"]] == ["x"]
-        began = time.monotonic()
-        fault(copy, "add", 'blackhole: {on: "a-r1:eth7"}', "--for", "0.5")
-        assert time.monotonic() - began >= 0.5
-        assert journal(lab.lab.topology) == ["x"]
-        fault(copy, "clear", "x")
-        assert journal(lab.lab.topology) == []
-    finally:
-        copy.unlink()
+@pytest.fixture
+def copy(lab: Broken) -> Iterator[Path]:
+    """The lab's file under the name that it runs by."""
+    file = labs.FOLDER / f"{lab.lab.topology.name}.clab.yml"
+    text = (labs.FOLDER / "one-site.clab.yml").read_text()
+    file.write_text(text.replace("name: one-site", f"name: {lab.lab.topology.name}"))
+    yield file
+    file.unlink()
+
+
+def test_the_commands_make_list_and_undo_a_fault(lab: Broken, copy: Path) -> None:
+    made = json.loads(fault(copy, "add", 'loss: {on: "a-r1:eth3", percent: 1}', "--name", "x", "--json"))
+    assert (made["name"], made["fault"]) == ("x", {"loss": {"on": "a-r1:eth3", "percent": 1.0}})
+    assert [each["name"] for each in json.loads(fault(copy, "list", "--json"))["faults"]] == ["x"]
+    began = time.monotonic()
+    fault(copy, "add", 'blackhole: {on: "a-r1:eth7"}', "--for", "0.5")
+    assert time.monotonic() - began >= 0.5
+    assert journal(lab.lab.topology) == ["x"]
+    fault(copy, "clear", "x")
+    assert journal(lab.lab.topology) == []
+
+
+def test_what_frr_runs_is_saved_and_is_a_configuration(lab: Broken, copy: Path, tmp_path: Path) -> None:
+    said = command("save", "--folder", str(tmp_path), "-t", str(copy))
+    routers = {"transit", "a-r1", "a-r2", "client-a", "client-t"}
+    files = [Path(line) for line in said.splitlines()]
+    assert {file.relative_to(tmp_path) for file in files} == {Path(node, "frr.conf") for node in routers}
+    for file in files:
+        asn = lab.lab.plan.nodes[file.parent.name].asn
+        text = file.read_text()
+        assert f"router bgp {asn}\n" in text
+        running = lab.lab.shell(file.parent.name, "vtysh -c 'show running-config no-header'")
+        assert text.splitlines() == running.lstrip("\n").splitlines()
+        checked = subprocess.run(["vtysh", "-C", "-f", str(file)], capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def fault(file: object, verb: str, *words: str) -> str:
-    argv = [sys.executable, "-c", "from lab.main import main; main()", "lab", "fault", verb, *words, "-t", str(file)]
+    return command("fault", verb, *words, "-t", str(file))
+
+
+def command(*words: str) -> str:
+    argv = [sys.executable, "-c", "from lab.main import main; main()", "lab", *words]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lab.faults import parse
+from lab.faults.injector import Injector
 from lab.netns.runtime import NetnsRuntime
-from lab.topology import parse
+from lab.topology import parse as topologies
 from lab.topology.model import Topology
 
 FILE = """
@@ -48,17 +50,45 @@ topology:
 """
 
 
+class Lab:
+    """The lab and what breaks it."""
+
+    def __init__(self, runtime: NetnsRuntime, topology: Topology) -> None:
+        self.runtime, self.topology = runtime, topology
+        self.injector = Injector(runtime, topology)
+
+    def apply(self, spelled: str) -> str:
+        """Make a fault; its name."""
+        return self.injector.apply(parse.load(spelled)).name
+
+    def ping(self, to: str, *options: str) -> tuple[int, list[float]]:
+        """(sent, round trips in ms) of a ping from the first node."""
+        return ping(self.runtime, "h1", to, *options)
+
+
 @contextmanager
-def trio(label: str) -> Iterator[tuple[NetnsRuntime, Topology]]:
+def trio(label: str) -> Iterator[Lab]:
     """The lab, up; nothing of it stays."""
     name = f"fault-{label}-{os.getpid()}"
-    topology = parse.load(FILE.replace("NAME", name), f"{name}.clab.yml", folder=str(Path.cwd()))
+    topology = topologies.load(FILE.replace("NAME", name), f"{name}.clab.yml", folder=str(Path.cwd()))
     with NetnsRuntime(topology) as runtime:
         runtime.deploy(lambda _: None)
         for node in topology.nodes:
             for end in topology.endpoints(node):
                 shell(runtime, node, f"ethtool -K {end.interface} tx off tso off gso off gro off")
-        yield runtime, topology
+        yield Lab(runtime, topology)
+
+
+@contextmanager
+def as_before(lab: Lab) -> Iterator[None]:
+    """The lab must be after each test as it was before; what a test leaves is undone."""
+    before = whole_state(lab.runtime, lab.topology)
+    yield
+    lab.injector.revert_all()
+    assert answered(lab.runtime, "h1", "10.9.2.1")
+    assert answered(lab.runtime, "h1", "fd09:2::1")
+    same_state(lab.runtime, lab.topology, before)
+    assert journal(lab.topology) == []
 
 
 def shell(runtime: NetnsRuntime, node: str, script: str) -> str:
