@@ -1,7 +1,7 @@
 """Routers that are started again while they are observed.
 
-In the runtime of namespaces a node keeps its own. On containerlab its links move into a new one, and a socket in the former
-hears nothing more: whatever observes the node has to go on in the new one.
+On namespaces a node keeps its own network namespace. On containerlab its links move into a new one, and a socket in the
+former hears nothing more: whatever observes the node has to go on in the new one.
 """
 
 from collections.abc import Iterable

@@ -65,6 +65,17 @@ def docker_daemon() -> Iterator[None]:
         daemon.wait(60)
 
 
+def traces(lab: str) -> set[str]:
+    """What a lab has on the machine: containers, named namespaces, networks, interfaces, files."""
+    found = run("docker", "ps", "--all", "--filter", f"label=containerlab={lab}", "--format", "{{.Names}}").split()
+    found += run("docker", "network", "ls", "--filter", "label=containerlab", "--format", "{{.Name}}").split()
+    for folder in ("/run/netns", "/run/fairhop-lab/containerlab", "/etc/ssh/ssh_config.d", "/run/fairhop/lab"):
+        found += [str(path) for path in Path(folder).glob(f"*{lab}*")]
+    found += [path.name for path in Path("/sys/class/net").glob("clab-*")]
+    found += [line for line in Path("/proc/self/mounts").read_text().splitlines() if lab in line]
+    return set(found)
+
+
 def module_directory() -> Path:
     """Where the pinned containerlab's source lies in Go's module cache."""
     need("go", "https://go.dev/dl, 1.21 or later")
