@@ -1,7 +1,7 @@
 """Every lab that ships, on real containerlab: deploys unchanged, converges, answers, drains an edge, leaves nothing."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -18,32 +18,32 @@ pytestmark = [pytest.mark.containerlab, pytest.mark.timeout(900)]
 CONVERGES_WITHIN = 60.0
 DRAINED = "a-e1"
 
-Tell = Callable[[str, object], None]
-
 
 @contextmanager
-def deployed(make_runtime: MakeRuntime, name: str, tell: Tell) -> Iterator[Lab]:
-    """The lab as shipped and under its own name, for containerlab reads the file itself; nothing of it stays."""
+def deployed(make_runtime: MakeRuntime, name: str) -> Iterator[Lab]:
+    """The lab as shipped and under its own name, for containerlab reads the file itself; nothing of it stays.
+
+    How long everything took is printed: `pytest -rP` shows it.
+    """
     runtime = make_runtime(labs.FOLDER / f"{name}.clab.yml")
     began = time.monotonic()
     try:
         runtime.deploy(lambda _: None)
-        tell("ready", round(time.monotonic() - began, 1))
+        print(f"{name}: ready after {time.monotonic() - began:.1f} s")
         with converged(runtime, labs.topology(name), CONVERGES_WITHIN) as lab:
-            tell("converged", round(time.monotonic() - began, 1))
+            print(f"{name}: converged after {time.monotonic() - began:.1f} s")
             yield lab
+        print(f"{name}: drained after {time.monotonic() - began:.1f} s")
     finally:
         ended = time.monotonic()
         runtime.destroy(lambda _: None)
-        tell("down", round(time.monotonic() - ended, 1))
+        print(f"{name}: down in {time.monotonic() - ended:.1f} s")
     assert tier.traces(name) == set()
 
 
 @pytest.mark.parametrize("name", [name for name in labs.NAMES if name != "stock"])
-def test_a_lab_converges_answers_and_follows_a_drain(
-    make_runtime: MakeRuntime, record_property: Tell, name: str
-) -> None:
-    with deployed(make_runtime, name, record_property) as lab:
+def test_a_lab_converges_answers_and_follows_a_drain(make_runtime: MakeRuntime, name: str) -> None:
+    with deployed(make_runtime, name) as lab:
         lab.await_backends()
         first, *others = lab.clients
         lab.every_vip_answers(first)
@@ -54,18 +54,16 @@ def test_a_lab_converges_answers_and_follows_a_drain(
         lab.every_vip_answers(first)
 
 
-def test_stock_receivers_take_tunnels_or_the_kernel_is_said_to_have_none(
-    make_runtime: MakeRuntime, record_property: Tell
-) -> None:
+def test_stock_receivers_take_tunnels_or_the_kernel_is_said_to_have_none(make_runtime: MakeRuntime) -> None:
     """A node that ends at once takes the deployment with it, and its last words are the reason that is given."""
     if missing_devices():
         with (
             pytest.raises(LabError, match=r"cannot make device \S+ of type (sit|gre), .* Unknown device type"),
-            deployed(make_runtime, "stock", record_property),
+            deployed(make_runtime, "stock"),
         ):
             pass
     else:
-        with deployed(make_runtime, "stock", record_property) as lab:
+        with deployed(make_runtime, "stock") as lab:
             lab.await_backends()
             lab.every_vip_answers("client-a")
             lab.drain(DRAINED)
