@@ -66,7 +66,7 @@ class Pair:
         return sorted(re.sub(r"(valid|preferred)_lft \S+", "", line) for line in plain if "multicast ff00" not in line)
 
     def is_again(self, before: list[str]) -> None:
-        """Fail unless the state is what it was, once the kernel has looked whether a link-local address is given twice."""
+        """Fail unless the state is what it was, once the kernel has looked for link-local addresses given twice."""
         deadline = time.monotonic() + 5
         while (now := self.state()) != before and time.monotonic() < deadline:
             time.sleep(0.2)
