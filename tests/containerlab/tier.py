@@ -69,8 +69,8 @@ def docker_daemon() -> Iterator[None]:
 def _dockerd() -> list[str]:
     """The command of a daemon whose containers may have real-time programs, which BFD asks for.
 
-    A kernel that groups them by cgroups v1 refuses them in each new group, and containerlab knows no share of them. So the
-    daemon does not see the cpu controller: its containers stay in the group that it is in itself.
+    A kernel that groups them by cgroups v1 refuses them in each new group, and containerlab knows no share of them. So
+    the daemon does not see the cpu controller: its containers stay in the group that it is in itself.
     """
     if not (CPU_CONTROLLER / "cpu.rt_runtime_us").exists():
         return ["dockerd"]
