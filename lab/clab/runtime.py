@@ -20,7 +20,7 @@ from weakref import WeakSet
 
 from lab.clab import docker, parking
 from lab.clab.docker import Container
-from lab.clab.strays import remove_strays
+from lab.clab.strays import forget_faults, remove_strays
 from lab.clab.tool import ContainerlabTool
 from lab.netns import enter
 from lab.netns.readiness import NodeAccess, wait_ready
@@ -79,6 +79,7 @@ class ContainerlabRuntime:
         for container in {*left, *self._long.values()}:
             parking.forget(container)
         self._tool.clean()
+        forget_faults(self._topology.name)
         if not docker.labelled("containerlab"):
             docker.remove_networks("containerlab")  # the management network: a failed deploy leaves it behind
             remove_strays()

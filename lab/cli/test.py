@@ -112,7 +112,9 @@ def test(
     if only_list:
         click.echo(table([("NAME", "TITLE", "TOPOLOGY", "COVERS"), *map(_listed, cases)]))
         return
-    if not names:
+    if not names:  # those that are for another runtime are left out, and it is said
+        for case in (each for each in cases if runtime_name not in each.scenario.runtimes):
+            tell(f"{case.name}: left out: {suite.obstacle(case, runtime_name)}")
         cases = [case for case in cases if runtime_name in case.scenario.runtimes]
     if not cases:
         fail("no scenario is selected", USAGE)

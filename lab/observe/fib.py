@@ -64,6 +64,21 @@ class Fib:
         self._reading_since: float | None = None  # being read because of something at that time
         self._sequence = 0
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the whole table has been read since the last reason to read it."""
+        return self.synchronised and self._stale_since is None and self._reading is None
+
+    def moved(self, links: Mapping[int, str], port: int, now: float) -> "Fib":
+        """The router goes on in another namespace, to be read from the start: what differs there from here has changed.
+
+        `links` and `port` as in the constructor.
+        """
+        other = Fib(self.router, self._prefixes, links, port)
+        other.synchronised, other._routes = self.synchronised, dict(self._routes)
+        other.lost(now)
+        return other
+
     def table(self) -> dict[Prefix, Hops]:
         """The next hops in use for each prefix that has any."""
         return _in_use(self._routes)

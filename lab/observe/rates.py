@@ -61,6 +61,12 @@ class RateWatch(Observer):
         self._reader = threading.Thread(target=self._run, name="rate watch")
         self._reader.start()
 
+    def follow(self, router: str, netns: Path) -> None:
+        """Go on with a router in another namespace, where it has been started anew. Raises LabError."""
+        if router in self._files:
+            # The former file stays open until `close`: the thread may read it just now.
+            self._files[router] = inside(netns, partial(_open, self._resources))
+
     def links(self) -> list[Rate]:
         """Every link and second so far, in order of time. Raises LabError once a counter could not be read."""
         if self._error:
@@ -101,7 +107,7 @@ class RateWatch(Observer):
                 before = Count(0, 0)
             edge = self._taps[router][interface]
             self._rates.append(Rate(now, router, edge, count.packets - before.packets, count.bytes - before.bytes))
-        self._before = after
+        self._before = {**self._before, **after}  # a link that is not there just now goes on where it was
 
     def _read(self) -> dict[tuple[str, str], Count]:
         return {

@@ -26,6 +26,7 @@ _SO_RCVBUFFORCE = 33
 _BUFFER = 4 << 20
 _DATAGRAM = 1 << 17  # more than the kernel puts into one
 _SYNCHRONISED_WITHIN = 5.0  # seconds
+_ENDED, _MOVED = b"x", b"m"  # what the reader is woken for
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class RouteWatch(Observer):
 
     def __init__(self, netns: Mapping[str, Path], prefixes: Collection[Prefix]) -> None:
         self._changed = threading.Condition()
+        self._moved: list[_Router] = []  # those that the reader is to go on with, instead of their namesakes
         self._events: list[RouteEvent] = []
         self._error: Exception | None = None
         self._closed = False
@@ -50,8 +52,8 @@ class RouteWatch(Observer):
             self._waker, self._woken = (opened.enter_context(end) for end in socket.socketpair())
             self._routers: dict[int, _Router] = {}
             for name, path in netns.items():
-                router = inside(path, partial(_open, name, prefixes, opened))
-                self._routers[router.sock.fileno()] = router
+                sock, links = inside(path, partial(_open, name, opened))
+                self._routers[sock.fileno()] = _Router(sock, Fib(name, prefixes, links, sock.getsockname()[0]))
             self._resources = opened.pop_all()
         self._reader = threading.Thread(target=self._read, name="route watch")
         self._reader.start()
@@ -60,6 +62,21 @@ class RouteWatch(Observer):
         except BaseException:
             self.close()
             raise
+
+    def follow(self, name: str, netns: Path) -> None:
+        """Go on with a router in another namespace, where it has been started anew; returns once that one is read.
+
+        What differs there is told as a change of now: until now nobody listened there. Raises LabError.
+        """
+        with self._changed:
+            self._check()
+            former = next(router.fib for router in self._routers.values() if router.fib.router == name)
+        sock, links = inside(netns, partial(_open, name, self._resources))
+        with self._changed:
+            fib = former.moved(links, sock.getsockname()[0], time.monotonic())
+            self._moved.append(_Router(sock, fib))
+        self._waker.send(_MOVED)
+        self._wait(lambda: not self._moved and fib.is_current, _SYNCHRONISED_WITHIN)
 
     def snapshot(self) -> Snapshot:
         """Router -> prefix -> next hops in use, just now."""
@@ -112,7 +129,7 @@ class RouteWatch(Observer):
         """End the reader and close every socket; idempotent."""
         if not self._closed:
             self._closed = True
-            self._waker.send(b"x")
+            self._waker.send(_ENDED)
             self._reader.join()
             super().close()
 
@@ -143,13 +160,28 @@ class RouteWatch(Observer):
             while True:
                 ready = [descriptor for descriptor, _ in poll.poll()]
                 if self._woken.fileno() in ready:
-                    return
+                    if self._woken.recv(1) == _ENDED:
+                        return
+                    self._go_on_elsewhere(poll)
+                    continue
                 for descriptor in ready:
                     self._take(self._routers[descriptor])
         except (OSError, NetlinkError) as error:
             with self._changed:
                 self._error = error
                 self._changed.notify_all()
+
+    def _go_on_elsewhere(self, poll: select.poll) -> None:
+        """Read the routers that have moved where they are now."""
+        with self._changed:
+            for router in self._moved:
+                former = next(fd for fd, each in self._routers.items() if each.fib.router == router.fib.router)
+                poll.unregister(former)
+                self._routers.pop(former).sock.close()
+                self._routers[router.sock.fileno()] = router
+                poll.register(router.sock.fileno(), select.POLLIN)
+                _ask(router)
+            self._moved.clear()
 
     def _take(self, router: _Router) -> None:
         """Read one datagram of one router and fold it."""
@@ -177,8 +209,8 @@ def _ask(router: _Router) -> None:
         router.sock.send(request)
 
 
-def _open(name: str, prefixes: Collection[Prefix], opened: ExitStack) -> _Router:
-    """A socket that hears of routes, links and next hops in a router's namespace, in which this is called."""
+def _open(name: str, opened: ExitStack) -> tuple[socket.socket, dict[int, str]]:
+    """A socket that hears of routes, links and next hops in the namespace that this is called in; and its links."""
     kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
     sock = opened.enter_context(socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE))
     try:
@@ -186,7 +218,6 @@ def _open(name: str, prefixes: Collection[Prefix], opened: ExitStack) -> _Router
         sock.bind((0, 0))
         for group in _GROUPS:
             sock.setsockopt(netlink.SOL_NETLINK, netlink.ADD_MEMBERSHIP, group)
-        links = dict(socket.if_nameindex())
+        return sock, dict(socket.if_nameindex())
     except OSError as error:
         raise LabError(f"{name}: cannot watch its routes: {error.strerror}") from error
-    return _Router(sock, Fib(name, prefixes, links, sock.getsockname()[0]))

@@ -14,6 +14,7 @@ from lab.observe import inspect_links
 from lab.observe.fib import Expected
 from lab.observe.flowtap.flows import Carriage
 from lab.observe.flowtap.tap import FlowTap
+from lab.observe.following import Following
 from lab.observe.rates import RateWatch
 from lab.observe.reasons import ReasonWatch
 from lab.observe.routes import RouteWatch
@@ -46,6 +47,7 @@ class LabStage:
         self._injector: Injector | None = None
         self._stack = ExitStack()
         self._watch: RouteWatch
+        self._following: Following
         self._tap: FlowTap | None = None
         self._rates: RateWatch | None = None
         self._reasons: ReasonWatch | None = None
@@ -60,6 +62,7 @@ class LabStage:
             if taps := edge_taps(self._plan):
                 self._tap = opened.enter_context(FlowTap(netns, taps, self._plan.vips))
                 self._rates = opened.enter_context(RateWatch(netns, taps))
+            self._following = Following(self._runtime, netns, (self._watch, self._tap, self._rates))
             if self._edges:
                 self._reasons = ReasonWatch(self._runtime, self._edges)
             self._actions = Actions(self._runtime, self._plan, self._faults)
@@ -79,10 +82,10 @@ class LabStage:
         """Sleep; faults whose time is over are healed meanwhile."""
         until = time.monotonic() + seconds
         while (now := time.monotonic()) < until:
-            self._actions.heal_due(now)
+            self._heal_due(now)
             due = self._actions.next_end()
             time.sleep(max(0.0, min(until, due if due is not None else until) - time.monotonic()))
-        self._actions.heal_due(time.monotonic())
+        self._heal_due(time.monotonic())
 
     def prepare(self) -> None:
         """Refuse a lab that would lie; wait for every backend in every table: one that joined later moves flows."""
@@ -108,7 +111,10 @@ class LabStage:
 
     def act(self, moves: Sequence[Move], reason: str) -> Deed:
         """Do it to the lab."""
-        return self._actions.act(moves, reason)
+        try:
+            return self._actions.act(moves, reason)
+        finally:
+            self._following.follow()
 
     def await_routes(self, expected: Expected, within: float) -> None:
         """Wait for the routers' kernels."""
@@ -122,7 +128,7 @@ class LabStage:
             except LabError:
                 if time.monotonic() >= deadline:
                     raise
-                self._actions.heal_due(time.monotonic())
+                self._heal_due(time.monotonic())
 
     def table(self) -> Table:
         """What the routers' kernels do now, with nodes for gateways."""
@@ -205,6 +211,10 @@ class LabStage:
     def end_traffic(self) -> Mapping[str, Facts]:
         """Stop the clients; what they recorded from start to end."""
         return flows.by_stream({name: report.total for name, report in stop_all(self._loads).items()})
+
+    def _heal_due(self, now: float) -> None:
+        self._actions.heal_due(now)
+        self._following.follow()
 
     def _faults(self) -> Injector:
         """What injects faults, from the first one on; the end of the stage takes back what stands."""

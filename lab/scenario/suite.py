@@ -4,7 +4,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -15,6 +14,7 @@ from itertools import chain
 from types import TracebackType
 from typing import Self
 
+from lab.addressing import Role
 from lab.job.bring_up import Owned
 from lab.runtime import LabError, Progress, Runtime
 from lab.scenario import routing
@@ -27,7 +27,7 @@ from lab.scenario.stage import LabStage, settled
 from lab.topology.model import Topology
 
 RuntimeOf = Callable[[Topology], Runtime]
-_BGPD = "/usr/lib/frr/bgpd"
+_ROUTERS = {"frr": "/usr/lib/frr/bgpd", "bird": "bird", "gobgp": "gobgpd"}
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class Labs:
             if not runs:
                 return NotRun(case.name, str(error), skipped=False)
             runs.append(replace(runs[-1], number=len(runs) + 1, steps=(), error=str(error)))
-        return Result(scenario, surroundings(runtime.name, case), tuple(runs))
+        return Result(scenario, surroundings(self._runtime or runtime, case), tuple(runs))
 
     def close(self, *, keep: bool = False) -> None:
         """Take the lab down, unless it is kept; idempotent."""
@@ -140,31 +140,37 @@ def obstacle(case: Case, runtime: str) -> str:
     scenario = case.scenario
     if runtime not in scenario.runtimes:
         return f"it runs on {' and '.join(scenario.runtimes)}, not on {runtime}"
-    missing = [name for name in scenario.needs if not shutil.which(name, path=_search_path())]
+    # A node on namespaces has the machine's programs, one on containerlab those of its image.
+    needed = scenario.needs if runtime == "netns" else ()
+    missing = [name for name in needed if not shutil.which(name, path=_search_path())]
     return f"not installed: {', '.join(missing)}" if missing else ""
 
 
-def surroundings(runtime: str, case: Case) -> Surroundings:
-    """Where a result comes from."""
+def surroundings(runtime: Runtime, case: Case) -> Surroundings:
+    """Where a result comes from. The routers' program is asked in a node: on containerlab it is that of an image."""
     return Surroundings(
         fairhop=version("fairhop"),
         kernel=platform.release(),
-        runtime=runtime,
+        runtime=runtime.name,
         when=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         cores=os.cpu_count() or 1,
-        versions={name: found for name, found in (("python", platform.python_version()), *_versions()) if found},
+        versions={
+            name: found for name, found in (("python", platform.python_version()), *_versions(runtime, case)) if found
+        },
         file=case.file,
         topology=topology_json(case.topology, routing.targets(case.plan)),
     )
 
 
-def _versions() -> Iterable[tuple[str, str]]:
+def _versions(runtime: Runtime, case: Case) -> Iterable[tuple[str, str]]:
     with suppress(PackageNotFoundError):
         yield "exabgp", version("exabgp")
-    with suppress(OSError):
-        said = subprocess.run([_BGPD, "--version"], capture_output=True, text=True, check=False).stdout
-        found = re.search(r"version (\S+)", said)
-        yield "frr", found[1] if found else ""
+    kinds = {router.router: router.name for router in case.plan.having(Role.ROUTER)}
+    for kind, node in kinds.items():
+        with suppress(LabError):
+            done = runtime.exec(node, [_ROUTERS[kind], "--version"])
+            found = re.search(r"version:? ([\w.]+)", done.stdout + done.stderr)
+            yield kind, found[1] if found else ""
 
 
 def _search_path() -> str:

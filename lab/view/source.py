@@ -44,6 +44,7 @@ class Source:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._watch: RouteWatch | None = None
+        self._watched: Mapping[str, int] = {}  # router -> its network namespace when the watch was opened
         self._told_until = 0.0
         self._running: Mapping[str, NodeStatus] = {}
         names = {"samples": self._sample_on, "sessions": self._ask_on}
@@ -111,14 +112,18 @@ class Source:
             self._close_watch()
             return []
         try:
+            netns = {name: self._runtime.netns(name) for name in routers}
+            places = {name: path.stat().st_ino for name, path in netns.items()}
+            if places != self._watched:  # on containerlab a router that was started again has another namespace
+                self._close_watch()
             if self._watch is None:
                 prefixes = {ip_network(vip) for vip in self._plan.vips}
-                self._watch = RouteWatch({name: self._runtime.netns(name) for name in routers}, prefixes)
+                self._watch, self._watched = RouteWatch(netns, prefixes), places
                 self._told_until = time.monotonic()
             now = time.monotonic()
             events = [event for event in self._watch.events(self._told_until, now) if event.time > self._told_until]
             self._told_until = now
-        except LabError:
+        except (LabError, OSError):
             self._close_watch()
             return []
         return [Change(e.time, e.router, str(e.prefix), tuple(str(hop) for hop in e.hops)) for e in events]

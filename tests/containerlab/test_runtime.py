@@ -58,14 +58,7 @@ def pings(runtime: ContainerlabRuntime) -> bool:
 
 
 def traces() -> set[str]:
-    """What the lab has on the machine: containers, named namespaces, networks, interfaces, files."""
-    found = tier.run("docker", "ps", "--all", "--filter", f"label=containerlab={LAB}", "--format", "{{.Names}}").split()
-    found += tier.run("docker", "network", "ls", "--filter", "label=containerlab", "--format", "{{.Name}}").split()
-    for folder in ("/run/netns", "/run/fairhop-lab/containerlab", "/etc/ssh/ssh_config.d"):
-        found += [str(path) for path in Path(folder).glob(f"*{LAB}*")]
-    found += [path.name for path in Path("/sys/class/net").glob("clab-*")]
-    found += [line for line in Path("/proc/self/mounts").read_text().splitlines() if LAB in line]
-    return set(found)
+    return tier.traces(LAB)
 
 
 def test_deploy_returns_with_ready_nodes_and_links(pair: ContainerlabRuntime) -> None:

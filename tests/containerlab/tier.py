@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 BUILD = ROOT / "build"
+CPU_CONTROLLER = Path("/sys/fs/cgroup/cpu")
 
 
 def missing(what: str) -> NoReturn:
@@ -52,7 +53,7 @@ def docker_daemon() -> Iterator[None]:
     BUILD.mkdir(exist_ok=True)
     log = BUILD / "dockerd.log"
     with log.open("w") as written:
-        daemon = subprocess.Popen(["dockerd"], stdout=written, stderr=written, start_new_session=True)
+        daemon = subprocess.Popen(_dockerd(), stdout=written, stderr=written, start_new_session=True)
     try:
         deadline = time.monotonic() + 60
         while not docker_answers():
@@ -63,6 +64,28 @@ def docker_daemon() -> Iterator[None]:
     finally:
         daemon.terminate()
         daemon.wait(60)
+
+
+def _dockerd() -> list[str]:
+    """The command of a daemon whose containers may have real-time programs, which BFD asks for.
+
+    A kernel that groups them by cgroups v1 refuses them in each new group, and containerlab knows no share of them. So
+    the daemon does not see the cpu controller: its containers stay in the group that it is in itself.
+    """
+    if not (CPU_CONTROLLER / "cpu.rt_runtime_us").exists():
+        return ["dockerd"]
+    return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", f"umount {CPU_CONTROLLER} && exec dockerd"]
+
+
+def traces(lab: str) -> set[str]:
+    """What a lab has on the machine: containers, named namespaces, networks, interfaces, files."""
+    found = run("docker", "ps", "--all", "--filter", f"label=containerlab={lab}", "--format", "{{.Names}}").split()
+    found += run("docker", "network", "ls", "--filter", "label=containerlab", "--format", "{{.Name}}").split()
+    for folder in ("/run/netns", "/run/fairhop-lab/containerlab", "/etc/ssh/ssh_config.d", "/run/fairhop/lab"):
+        found += [str(path) for path in Path(folder).glob(f"*{lab}*")]
+    found += [path.name for path in Path("/sys/class/net").glob("clab-*")]
+    found += [line for line in Path("/proc/self/mounts").read_text().splitlines() if lab in line]
+    return set(found)
 
 
 def module_directory() -> Path:

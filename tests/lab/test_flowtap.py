@@ -4,6 +4,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from lab.observe.flowtap import batch
 from lab.observe.flowtap.flows import Carriage, Reading, Seen, add_up, carriage, read_flow, read_rows
 from lab.observe.flowtap.tap import OBJECT, FlowTap
 from lab.observe.inside import inside
+from lab.observe.rates import RateWatch
 from lab.observe.taps import Tap, edge_taps
 from lab.planning import plan
 from lab.runtime import LabError
 from lab.topology.parse import load
 from lab.traffic.flow import TCP, UDP, Flow, make_flow
+from tests.lab.machine import wait_until
 from tests.lab.privatenet import ip, namespace, needs_root
 
 ROOT = Path(__file__).parents[2]
@@ -112,10 +115,9 @@ def test_the_labs_taps_are_the_routers_links_to_edges() -> None:
     assert len({(tap.router, tap.interface) for tap in taps}) == 8
 
 
-@pytest.fixture(scope="module")
-def router() -> Iterator[Path]:
+@contextmanager
+def a_router() -> Iterator[Path]:
     """A router with a client's address, and two edges behind eth1 and eth2 that it believes in without ARP."""
-    build(OBJECT.parent)
     commands = [f"address add {CLIENT}/32 dev lo", f"address add {CLIENT6}/128 dev lo nodad"]
     for n in (1, 2):
         commands += [
@@ -128,6 +130,13 @@ def router() -> Iterator[Path]:
             f"neigh add fd00:{n}::1 lladdr 02:00:00:00:00:0{n} dev eth{n}",
         ]
     with namespace("flowtap", *commands) as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def router() -> Iterator[Path]:
+    build(OBJECT.parent)
+    with a_router() as path:
         yield path
 
 
@@ -166,6 +175,23 @@ def test_the_filter_sees_what_leaves_towards_each_edge(router: Path) -> None:
         towards(router, 1)
         send(router, FLOW)
         assert tap.mark().before == {FLOW: "a-e2"}, "the later of the two edges"
+
+
+@needs_root
+def test_a_router_is_followed_into_another_namespace(router: Path) -> None:
+    """As on containerlab, where a router that is started again has another one: what it sends there counts, too."""
+    netns = {"a-r1": router}
+    with a_router() as other, FlowTap(netns, TAPS, VIPS) as tap, RateWatch(netns, TAPS, every=0.05) as rates:
+        towards(router, 1)
+        send(router, FLOW)
+        tap.follow("a-r1", other)
+        rates.follow("a-r1", other)
+        towards(other, 2)
+        for _ in range(100):
+            send(other, FLOW_TWO)
+        assert tap.mark().edges == {FLOW: E1, FLOW_TWO: E2}
+        wait_until(lambda: sum(packets for _, edge, packets, _ in rates.series() if edge == "a-e2") >= 100, 2)
+        assert tap.mark().edges == {}
 
 
 @needs_root

@@ -365,6 +365,28 @@ def test_a_next_hop_lost_with_its_interface_is_seen(routers: dict[str, Path]) ->
 
 
 @needs_root
+def test_a_router_is_followed_into_another_namespace(routers: dict[str, Path]) -> None:
+    """As on containerlab, where a router that is started again has another one."""
+    former, other = routers["a-r1"], routers.pop("a-r2")
+    ip(former, f"route add {WEB} proto bgp metric 20 {BOTH}")
+    ip(other, f"route add {WEB} proto bgp metric 20 via 10.0.2.1")
+    ip(other, f"route add {ECHO} proto bgp metric 20 {BOTH}")
+    with RouteWatch({"a-r1": former}, [WEB, ECHO]) as watch:
+        start = time.monotonic()
+        watch.follow("a-r1", other)
+        assert watch.snapshot() == {
+            "a-r1": {WEB: (Hop("10.0.2.1", "eth2"),), ECHO: (Hop("10.0.1.1", "eth1"), Hop("10.0.2.1", "eth2"))}
+        }
+        assert [(event.prefix, len(event.hops)) for event in watch.events(start)] == [(WEB, 1), (ECHO, 2)]
+        ip(former, f"route del {WEB} metric 20")  # nobody listens there any more
+        ip(other, f"route del {ECHO} metric 20")
+        watch.wait_for({"a-r1": {WEB: ["10.0.2.1"], ECHO: []}}, 2)
+        watch.follow("a-r1", former)
+        assert watch.snapshot() == {"a-r1": {}}
+    assert not [name for name in descriptors() if name.startswith("net:")]
+
+
+@needs_root
 def test_a_next_hop_object_that_changes_is_seen(routers: dict[str, Path]) -> None:
     node = routers["a-r1"]
     for words in ("nexthop add id 1 via 10.0.1.1 dev eth1", "nexthop add id 2 via 10.0.2.1 dev eth2"):

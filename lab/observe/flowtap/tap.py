@@ -40,17 +40,19 @@ class FlowTap(Observer):
     def __init__(self, netns: Mapping[str, Path], taps: Sequence[Tap], vips: Collection[IpAddress]) -> None:
         self._vips = frozenset(vips)
         self._routers: list[_Router] = []
-        by_router = defaultdict(list)
+        self._taps: dict[str, list[Tap]] = defaultdict(list)
         for tap in taps:
-            by_router[tap.router].append(tap)
+            self._taps[tap.router].append(tap)
         with ExitStack() as opened:
-            for router, own in by_router.items():
-                try:
-                    self._routers.append(inside(netns[router], partial(_open, own, opened)))
-                except (BpfError, OSError) as error:
-                    raise LabError(f"{router}: cannot count its flows: {error}") from error
+            for router in self._taps:
+                self._tap(router, netns[router], opened)
             self._before = self._read()
             self._resources = opened.pop_all()
+
+    def follow(self, router: str, netns: Path) -> None:
+        """Go on with a router in another namespace, where it has been started anew. Raises LabError."""
+        if router in self._taps:
+            self._tap(router, netns, self._resources)  # what the former one has counted stays counted
 
     def mark(self) -> Carriage:
         """Which edges carried which flows since the previous mark (the first interval begins with the tap)."""
@@ -60,6 +62,12 @@ class FlowTap(Observer):
     def peek(self) -> Carriage:
         """The same as `mark`, without ending the interval."""
         return carriage(self._before, self._read())
+
+    def _tap(self, router: str, netns: Path, opened: ExitStack) -> None:
+        try:
+            self._routers.append(inside(netns, partial(_open, self._taps[router], opened)))
+        except (BpfError, OSError) as error:
+            raise LabError(f"{router}: cannot count its flows: {error}") from error
 
     def _read(self) -> Reading:
         try:

@@ -7,7 +7,7 @@ from lab.view.page import render
 WITHIN = 2_000  # ms from a change to the page
 
 
-def document(lab: Topology) -> str:
+def document(lab: Topology, runtime: str = "netns") -> str:
     """The page as the command serves it."""
     sheet = assets.shared_sheet() + assets.text("lab.view", "view.css")
-    return render(lab, "netns", sheet, assets.text("lab.view", "view.js"))
+    return render(lab, runtime, sheet, assets.text("lab.view", "view.js"))
