@@ -50,7 +50,7 @@ unit: bpf ## the tests that start no program and need no privilege: about 20 s o
 test: bpf lint ## everything; the containerlab tier is skipped by name without Docker or Go
 	requirements/install-apt lab test
 	$(PYTEST) -n 2 --dist loadfile -m "not ($(TIERS))"
-	$(PYTEST) -m "$(TIERS)"
+	$(PYTEST) -n 2 --dist loadgroup -m "$(TIERS)"
 
 test-containerlab: bpf ## the containerlab tier alone, core scenarios among it; starts Docker if none runs (Go)
 	requirements/install-apt lab test containerlab
