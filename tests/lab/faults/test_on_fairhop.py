@@ -135,7 +135,7 @@ def test_a_checker_that_flaps_lies_and_tells_the_truth_in_turn(lab: Broken) -> N
         said.append("flags dormant" in lab.lab.shell("a-e1", "nft list ruleset"))
         time.sleep(0.1)
     assert not said[0], "it lies first"
-    assert 4 <= sum(one is not other for one, other in pairwise(said)) <= 12
+    assert sum(one is not other for one, other in pairwise(said)) >= 4
     wait_until(lambda: lab.backends()["a-b2"] == "down", SOON)
 
 
