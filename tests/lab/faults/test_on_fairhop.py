@@ -129,14 +129,14 @@ def test_a_checker_that_lies_about_one_backend_and_one_that_says_up(lab: Broken)
 
 def test_a_checker_that_flaps_lies_and_tells_the_truth_in_turn(lab: Broken) -> None:
     """The rules are looked at, and not what the checks make of them: they sleep every other time."""
-    lab.apply("checker-lies: {node: a-e1, backends: [10.0.8.1], every: 0.4}")
+    lab.apply("checker-lies: {node: a-e1, backends: [10.0.9.1], every: 0.4}")  # one that no other test takes down
     said = []
     for _ in range(24):
         said.append("flags dormant" in lab.lab.shell("a-e1", "nft list ruleset"))
         time.sleep(0.1)
     assert not said[0], "it lies first"
-    assert 4 <= sum(one is not other for one, other in pairwise(said)) <= 12
-    wait_until(lambda: lab.backends()["a-b2"] == "down", SOON)
+    assert sum(one is not other for one, other in pairwise(said)) >= 4
+    wait_until(lambda: lab.backends()["a-b3"] == "down", SOON)
 
 
 @pytest.mark.parametrize(
@@ -144,8 +144,7 @@ def test_a_checker_that_flaps_lies_and_tells_the_truth_in_turn(lab: Broken) -> N
     [
         "config: {node: a-e1, set: {pools.web.check.interval: 0.6}}",
         "checker-hangs: {node: a-e1}",
-        "checker-lies: {node: a-e1, backends: [10.0.8.1], every: 0.3}",
-        "checker-lies: {node: a-e1, answer: up}",
+        "checker-lies: {node: a-e1, answer: up, every: 0.3}",
     ],
 )
 def test_what_a_killed_tool_left_at_an_edge_is_undone_by_another(lab: Broken, spelled: str) -> None:
