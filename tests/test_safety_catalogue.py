@@ -90,7 +90,7 @@ PLAYED: dict[str, str] = {
     "F9": "exabgp-frozen",
     "F10": "uplink-lost uplinks-lost",
     "F11": "views-split",
-    "F12": "config-skew config-skew-outvoted",
+    "F12": "config-skew",
     "F16": "drain-under-load edge-drain vip-drain site-drain backend-restart",
     "F17": "bad-config backend-drain",
     "F18": "rollback",
