@@ -11,7 +11,7 @@ import pytest
 
 from tests.bgp.bmp.test_routers import FrrWithBmp
 from tests.bgp.routers.net import Leaf, needs, star
-from tests.bgp.routers.router import eventually, running
+from tests.bgp.routers.router import Router, eventually, running
 from tests.edge.unit_rig import FAIRHOP
 
 pytestmark = pytest.mark.kernel
@@ -88,7 +88,7 @@ class Edge:
 
 
 @contextmanager
-def edges(directory: Path) -> Iterator[tuple[FrrWithBmp, dict[int, Edge]]]:
+def edges(directory: Path) -> Iterator[tuple[Router, dict[int, Edge]]]:
     needs("frr")
     with ExitStack() as stack:
         net = stack.enter_context(star("fh-skew", [f"e{number}" for number in NUMBERS]))
@@ -113,11 +113,11 @@ def test_the_one_with_another_pool_leaves_when_the_others_agree_and_comes_back(t
 
         fine = ("agreed", "announced")
         all_say(fine, fine, fine)
-        assert len(router.paths(VIP)) == 3
+        assert len(router.accepted(VIP)) == 3
         (tmp_path / "e1.yaml").write_text(config(1, "10.77.9.2"))
         assert nodes[1].ask("reload").returncode == 0
         all_say(("outvoted", "withdrawn"), fine, fine)
-        assert len(router.paths(VIP)) == 2
+        assert len(router.accepted(VIP)) == 2
         status = nodes[1].ask("status")
         assert (status.returncode, "2 of 2 other node(s) carry" in status.stdout.splitlines()[0]) == (1, True)
         (tmp_path / "e1.yaml").write_text(config(1))
