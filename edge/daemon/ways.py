@@ -26,6 +26,7 @@ class Ways:
         if silent != self._silent:
             before, after = (", ".join(sorted(names)) or "none" for names in (self._silent, silent))
             self._silent = silent
-            self._events.record("silent routers", before, after, "nothing is sent by them while another way is left")
+            why = "nothing is sent by them while another way is left" if silent else "all ways are used again"
+            self._events.record("silent routers", before, after, why)
         self._neighbours.avoid(peer.address for peer in peers if peer.name in silent)
         self._checking.keep_to(self._neighbours.only)
