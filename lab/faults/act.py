@@ -1,6 +1,7 @@
 """The hand that makes one fault: it writes each step back into the journal before the step is taken."""
 
 import re
+import time
 import zlib
 from dataclasses import replace
 
@@ -27,8 +28,14 @@ class Act:
         plain = re.sub(r"\W", "_", self.name)[:20]
         return f"fault_{plain}_{zlib.crc32(self.name.encode()):08x}"
 
+    def begins(self) -> None:
+        """What is done next is the first that can be felt: the fault stands from now on, not since it was asked for."""
+        self.entry = replace(self.entry, since=time.monotonic())
+
     def before(self, op: str, node: str, *words: str) -> None:
         """Write down how to undo what is done next."""
+        if not self.entry.undo:
+            self.begins()
         places = {**(self.entry.places or {}), node: self.site.place(node)}
         self.entry = replace(self.entry, undo=(*self.entry.undo, Undo(op, node, words)), places=places)
         self._journal.put(self.entry)

@@ -45,6 +45,7 @@ def freeze(act: Act, fault: Freeze) -> str:
 def kill_process(act: Act, fault: KillProcess) -> str:
     """SIGKILL the processes of one program."""
     found = act.site.named(fault.node, fault.process)
+    act.begins()
     for each in found:
         with suppress(ProcessLookupError):
             os.kill(each.pid, signal.SIGKILL)

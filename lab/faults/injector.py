@@ -95,7 +95,7 @@ class Injector:
         else:
             self._journal.put(replace(act.entry, text=text))
             self._own.append(name)
-        return Applied(name, fault, entry.since, text)
+        return Applied(name, fault, act.entry.since, text)
 
     def revert(self, name: str) -> None:
         """Undo a fault; one that is not there is undone already. Raises LabError when it cannot be undone."""
