@@ -18,7 +18,7 @@ from tests.bgp.routers.router import eventually, running, stays
 from tests.bgp.test_attributes_frr import ASN, BOTH, VIP, node
 from tests.bgp.test_peers_frr import V4, conf
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.calm]
 
 RESTART = 12
 PACE = 0.1

@@ -12,7 +12,7 @@ import pytest
 from tests.containerlab import tier
 from tests.containerlab.conftest import MakeRuntime
 
-pytestmark = [pytest.mark.containerlab, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.containerlab, pytest.mark.timeout(1800), pytest.mark.calm]
 
 TOPOLOGY = tier.ROOT / "containerlab" / "two-site.clab.yml"
 

@@ -14,7 +14,7 @@ from tests.bgp.routers.net import Leaf, needs, star
 from tests.bgp.routers.router import Router, eventually, running
 from tests.edge.unit_rig import FAIRHOP
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.calm]
 
 VIP = "203.0.113.10/32"
 NUMBERS = (1, 2, 3)

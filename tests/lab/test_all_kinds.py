@@ -21,7 +21,7 @@ from lab.traffic.plan import Bulk, Connections, Datagrams, Plan, Requests
 from tests.lab import machine
 from tests.lab.running import EDGES, RunningLab, running_lab
 
-pytestmark = machine.marks
+pytestmark = [*machine.marks, pytest.mark.calm]
 
 BACKENDS = ("a-b1", "a-b2", "a-b3", "b-b1", "b-b2", "b-b3")
 

@@ -141,6 +141,7 @@ def str_of(flow: Flow) -> tuple[str, str]:
     return f"{client}:{flow.client_port}", f"{vip}:{flow.vip_port}/{protocol}"
 
 
+@pytest.mark.calm
 def test_a_drain_reaches_the_last_routers_kernel_in_a_fifth_of_a_second(lab: RunningLab, traffic: list[Load]) -> None:
     times = []
     for _ in range(5):

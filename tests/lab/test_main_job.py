@@ -11,7 +11,7 @@ import pytest
 from tests.lab import machine
 from tests.lab.two_site import FILE
 
-pytestmark = machine.marks
+pytestmark = [*machine.marks, pytest.mark.calm]
 
 
 @pytest.fixture(scope="module")

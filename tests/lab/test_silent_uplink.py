@@ -18,7 +18,7 @@ from tests.lab import labs
 from tests.lab.machine import marks, wait_until
 from tests.lab.running import RunningLab, running_lab
 
-pytestmark = marks
+pytestmark = [*marks, pytest.mark.calm]
 NAME = "fh-silent"
 NODES = """  nodes:
     a-r1: {group: router, labels: {fairhop.site: a, fairhop.asn: 65101, fairhop.bfd: 60x3}}

@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab import labs, machine
 
-pytestmark = machine.marks
+pytestmark = [*machine.marks, pytest.mark.calm]
 
 FAIRHOP = Path(sys.executable).with_name("fairhop")
 

@@ -15,7 +15,7 @@ from tests.bgp.bfd.node import ROOT
 from tests.bgp.bfd.pauses import Pause, covering, witnessed
 from tests.bgp.routers.net import needs
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.calm]
 
 
 def test_nothing_goes_down_for_nothing_under_full_load() -> None:

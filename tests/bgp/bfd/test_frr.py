@@ -17,7 +17,7 @@ from tests.bgp.routers.net import Leaf, needs, star
 from tests.bgp.routers.router import eventually, running, stays
 from tests.lab.bgp_speaker import Speaker
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.calm]
 
 VIP = "203.0.113.10/32"
 GATE = (Source("daemon", 0.02, 5), Source("forwarder", 0.02, 5))

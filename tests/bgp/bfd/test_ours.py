@@ -20,7 +20,7 @@ from tests.bgp.bfd.node import Node, node
 from tests.bgp.routers.net import Leaf, Star, needs, run_in, star
 from tests.bgp.routers.router import eventually, stays
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.calm]
 
 GATE = (Source("daemon", 0.05, 10), Source("forwarder", 0.05, 10))
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.edge.checks import scale
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.calm]
 
 
 def test_two_thousand_checks_a_second_are_hardly_late() -> None:

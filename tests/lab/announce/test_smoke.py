@@ -14,7 +14,11 @@ from tests.lab import machine
 MISSING = [
     name for name in ("bird", "nginx", "unshare", "vtysh") if not shutil.which(name, path=os.defpath + ":/usr/sbin")
 ]
-pytestmark = [*machine.marks, pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")]
+pytestmark = [
+    *machine.marks,
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
+    pytest.mark.calm,
+]
 
 
 def test_a_drain_and_a_killed_exabgp_at_both_routers(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab import machine
 
-pytestmark = [*machine.marks, pytest.mark.timeout(240)]
+pytestmark = [*machine.marks, pytest.mark.timeout(240), pytest.mark.calm]
 
 ROOT = Path(__file__).parents[3]
 FAIRHOP = Path(sys.executable).with_name("fairhop")
