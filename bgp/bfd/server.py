@@ -94,8 +94,9 @@ class Server:
                 now = time.monotonic()
                 for datagram in receive(key.fileobj, key.data):
                     self._engine.receive(datagram, now)
-            else:
+            elif key.data == "signals":
                 os.read(key.fd, 64)
+            # Else it is the former daemon's connection, closed in this very turn by one that came after it.
 
     def _sender(self, peer: BfdPeer) -> Sender:
         if peer.path not in self._senders:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -107,6 +108,22 @@ def test_a_signal_to_the_whole_unit_waits_for_the_daemon(net: Star) -> None:
         eventually(lambda: far.session("p")["state"] == "down", 2, "no AdminDown")
         assert far.session("p")["downs"][-1]["reason"] == "the peer says AdminDown"
         eventually(lambda: not os.path.exists(f"/proc/{pid}"), 2, "the process is still there")  # noqa: PTH110
+
+
+def test_one_who_comes_while_the_daemon_speaks_ends_nobody(net: Star) -> None:
+    peer = BfdPeer("p", ip_address("10.78.0.1"), ip_address("10.78.0.0"), tx=0.2, rx=0.2)
+    with both(net, peer, mirrored(peer)) as (near, _):
+        near.up("p")
+        number = near.pid
+        os.kill(number, signal.SIGSTOP)  # so that both are found in one turn of its loop
+        near.order(admin_down=True)
+        time.sleep(0.1)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stranger:
+            stranger.connect(str(near.run_dir / "bfd.sock"))
+            os.kill(number, signal.SIGCONT)
+            stranger.settimeout(5)
+            assert stranger.recv(10), "it tells its state"
+        assert near.pid == number
 
 
 def test_the_door_takes_no_nonsense_and_no_strangers(net: Star) -> None:
