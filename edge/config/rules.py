@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from edge import maglev
 from edge.config import addresses, check_rules, limits, peers, read_back
 from edge.config.findings import Finding, is_number, repeats
+from edge.config.safety import LeavePanicConfig
 from edge.text.decode import nearest
 from edge.text.strictyaml import Document, Problem
-
-_SETTLE, _LONGEST = 5.0, 30.0
 
 
 def broken_rules(document: Document) -> Iterator[Problem]:
@@ -58,6 +57,6 @@ def _peer_names(document: Document) -> Iterator[Finding]:
 def _leave_panic(document: Document) -> Iterator[Finding]:
     for path, given in document.select("safety", "leave_panic"):
         if isinstance(given, dict):
-            settle, longest = given.get("settle", _SETTLE), given.get("longest", _LONGEST)
+            settle, longest = (given.get(key, getattr(LeavePanicConfig(), key)) for key in ("settle", "longest"))
             if is_number(settle) and is_number(longest) and longest < settle:
                 yield path, f"leave_panic.longest is {longest}: expected at least leave_panic.settle, {settle}"

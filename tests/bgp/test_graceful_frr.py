@@ -60,12 +60,13 @@ def test_what_is_not_announced_again_goes_with_the_end_of_rib(bench: Bench) -> N
     assert watch.since(seen) == [(VIP, False)], "the other one was touched"
 
 
+@pytest.mark.calm
 def test_a_stopped_relay_still_loses_what_nobody_vouches_for(bench: Bench) -> None:
     _, daemon, watch, _ = bench
     seen = len(watch.changes)
     os.kill(daemon.state()["relay"], signal.SIGSTOP)
     daemon.order(declare={BOTH[1]: {}})
-    eventually(lambda: watch.gone(VIP, seen), 20, lambda: f"{daemon.events[-9:]}")
+    eventually(lambda: watch.gone(VIP, seen), 6, lambda: f"{daemon.events[-9:]}")
     assert watch.since(seen) == [(VIP, False)], "the other one was touched"
 
 
