@@ -8,11 +8,9 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 from edge.control.ask import RefusedError, UnreachableError
-from lab.announce.awake import awake
 from lab.announce.bed import Bed
 from lab.announce.figures import Outcome
 from lab.announce.measures import Effort, MissingError
@@ -61,10 +59,9 @@ def main() -> None:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(OBSERVER))
     tasks = [(BY_NAME[row], kind) for row, kind in asked["tasks"]]
     place = settle_in()
-    with awake() if effort.real_time else nullcontext():
-        for outcome in measured(tasks, effort, place):
-            sys.stdout.write(json.dumps(outcome.to_json()) + "\n")
-            sys.stdout.flush()
+    for outcome in measured(tasks, effort, place):
+        sys.stdout.write(json.dumps(outcome.to_json()) + "\n")
+        sys.stdout.flush()
 
 
 def measured(tasks: Sequence[tuple[Row, Kind]], effort: Effort, place: Path) -> Iterator[Outcome]:

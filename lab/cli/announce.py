@@ -34,7 +34,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Write every value to FILE, which keeps the rows that are not measured now.",
 )
 @click.option("--real-time/--shared", default=True, show_default=True,
-              help="Run the testbed before all else (SCHED_RR), cores kept awake, or as everything else.")  # fmt: skip
+              help="Run the testbed before all else on the machine (SCHED_RR), or as everything else.")  # fmt: skip
 @click.option("--plot", "plot_file", type=_FILE, metavar="FILE", help="Draw them to FILE (.png or .svg).")
 @click.option("--enforce", is_flag=True, help="Exit code 1 when a bound is missed.")
 def announce(
