@@ -34,11 +34,12 @@ class Pauses:
 
 
 def covering(pauses: Sequence[Pause], at: float, detection: float, least: float) -> list[Pause]:
-    """The pauses of at least `least` seconds that lie in the detection time before `at`, the moment a session left Up.
+    """The pauses in the detection time before `at`, when a session left Up, if they make `least` seconds together.
 
     What stood in a queue during a pause is worked off after it, so a few milliseconds more are looked at on both sides.
     """
-    return [p for p in pauses if p.end - p.start >= least and p.start <= at + TOLD and p.end >= at - detection - TOLD]
+    near = [pause for pause in pauses if pause.start <= at + TOLD and pause.end >= at - detection - TOLD]
+    return near if sum(pause.end - pause.start for pause in near) >= least else []
 
 
 def _watch(core: int, wire: Connection) -> None:
