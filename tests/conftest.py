@@ -12,6 +12,9 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
+from tests.again import pytest_runtest_protocol
+
+__all__ = ["pytest_runtest_protocol"]
 LABS = ("tests/lab/", "tests/containerlab/")
 for _number, _default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) is signal.SIG_IGN:  # as under nohup: programs that tests signal would inherit it

@@ -23,10 +23,10 @@ from bgp.bfd.config import BfdConfig, BfdPeer
 from bgp.bfd.gate import Source
 from bgp.bfd.privileges import run_on_time
 from tests.bgp.bfd.node import Node, node, peer4, peer6
-from tests.bgp.bfd.pauses import Pause, covering, witnessed
 from tests.bgp.routers.bird import Bird
 from tests.bgp.routers.net import Star, run_in, star
 from tests.bgp.routers.router import running
+from tests.pauses import Pause, Pauses, covering, witnessed
 
 _BIRD = """\
 log stderr all;
@@ -105,8 +105,9 @@ def endure(
         marks, log = [len(one.events) for one in nodes], len(bird.log)
         began = time.monotonic()
         with witnessed() as pauses, burning(load * (os.cpu_count() or 1), nice):
-            _wait(began + seconds, nodes, marks)
-        found = [_found(one, mark, pauses.found) for one, mark in zip(nodes, marks, strict=True)]
+            _wait(began + seconds, nodes, marks, pauses)
+            stood = pauses.found
+        found = [_found(one, mark, stood) for one, mark in zip(nodes, marks, strict=True)]
         theirs = len(re.findall(r"state from Up to Down", bird.log[log:]))
         measured = {"seconds": round(time.monotonic() - began, 1), "load": load, "interval": interval}
         measured.update({name: int(os.environ.get(f"FAIRHOP_{name.upper()}", "0")) for name in ("nice", "first")})
@@ -114,20 +115,20 @@ def endure(
             **measured,
             "gate": {source.name: source.limit for source in gate},
             "bird_false_downs": theirs,
-            "pauses": [(p.core, round(p.start - began, 3), round((p.end - p.start) * 1e3, 1)) for p in pauses.found],
+            "pauses": [(p.core, round(p.start - began, 3), round((p.end - p.start) * 1e3, 1)) for p in stood],
             "remarks": [remark for one in found for remark in one["remarks"]],
             "near": found[0],
             "far": found[1],
         }
 
 
-def _wait(end: float, nodes: list[Node], marks: list[int]) -> None:
-    """Until the end, with a line a minute for who waits too."""
+def _wait(end: float, nodes: list[Node], marks: list[int], pauses: Pauses) -> None:
+    """Until the end, with a line a minute for who waits too; the witnesses are heard before their pipes are full."""
     began = time.monotonic()
     while (left := end - time.monotonic()) > 0:
         time.sleep(min(60.0, left))
         downs = sum(len(_downs(one, mark)) for one, mark in zip(nodes, marks, strict=True))
-        sys.stderr.write(f"{(time.monotonic() - began) / 60:5.1f} min, {downs} downs\n")
+        sys.stderr.write(f"{(time.monotonic() - began) / 60:5.1f} min, {downs} downs, {len(pauses.found)} pauses\n")
 
 
 def _downs(one: Node, mark: int) -> list[dict[str, Any]]:

@@ -13,8 +13,8 @@ import pytest
 from bgp.bfd.gate import Source
 from tests.bgp.bfd.endure import endure
 from tests.bgp.bfd.node import ROOT
-from tests.bgp.bfd.pauses import Pause, covering, witnessed
 from tests.bgp.routers.net import needs
+from tests.pauses import Pause, covering, witnessed
 
 pytestmark = [pytest.mark.kernel, pytest.mark.calm]
 
@@ -59,7 +59,8 @@ def test_a_witness_sees_a_core_that_is_taken_from_it() -> None:
         hog = multiprocessing.Process(target=_take, args=(core,))
         hog.start()
         hog.join(10)
-    assert any(pause.core == core and pause.end - pause.start > 0.025 for pause in pauses.found), pauses
+        found = pauses.found
+    assert any(pause.core == core and pause.end - pause.start > 0.025 for pause in found), found
 
 
 def _take(core: int) -> None:

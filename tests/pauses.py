@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Final
 
@@ -26,11 +26,29 @@ class Pause:
     end: float
 
 
-@dataclass(slots=True)
 class Pauses:
-    """What the witnesses saw; complete once `witnessed` has ended."""
+    """What the witnesses have told so far."""
 
-    found: list[Pause] = field(default_factory=list)
+    def __init__(self) -> None:
+        self._wires: list[Connection] = []
+        self._found: list[Pause] = []
+
+    def listen(self, wire: Connection) -> None:
+        """Hear one more witness. Raises PermissionError if it ended."""
+        try:
+            wire.recv()
+        except EOFError:
+            raise PermissionError("a witness ended: it needs the right to SCHED_FIFO") from None
+        self._wires.append(wire)
+
+    @property
+    def found(self) -> list[Pause]:
+        """All until now, but for those that still last."""
+        time.sleep(2 * TOLD)  # a witness whose core has just come back tells so first
+        for wire in self._wires:
+            while wire.poll():
+                self._found.append(wire.recv())
+        return list(self._found)
 
 
 def covering(pauses: Sequence[Pause], at: float, detection: float, least: float) -> list[Pause]:
@@ -46,43 +64,30 @@ def _watch(core: int, wire: Connection) -> None:
     os.sched_setaffinity(0, {core})
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_FIRST))
     wire.send("ready")
-    found, last = [], time.monotonic()
-    while not wire.poll():
+    last = time.monotonic()
+    while True:
         time.sleep(_EVERY)
         now = time.monotonic()
         if now - last > TOLD:
-            found.append(Pause(core, last, now))
+            wire.send(Pause(core, last, now))
         last = now
-    wire.send(found)
 
 
 @contextmanager
 def witnessed() -> Iterator[Pauses]:
     """Watch every core meanwhile. Raises PermissionError without the right to SCHED_FIFO."""
     pauses, watchers = Pauses(), []
-    for core in sorted(os.sched_getaffinity(0)):
-        ours, its = multiprocessing.Pipe()
-        process = multiprocessing.Process(target=_watch, args=(core, its), daemon=True)
-        process.start()
-        its.close()
-        watchers.append((process, ours))
     try:
-        for _, ours in watchers:
-            _received(ours)
+        for core in sorted(os.sched_getaffinity(0)):
+            ours, its = multiprocessing.Pipe()
+            process = multiprocessing.Process(target=_watch, args=(core, its), daemon=True)
+            process.start()
+            its.close()
+            watchers.append((process, ours))
+            pauses.listen(ours)
         yield pauses
-        for _, ours in watchers:
-            ours.send("end")
-            pauses.found += _received(ours)
     finally:
         for process, ours in watchers:
             process.kill()
             process.join()
             ours.close()
-
-
-def _received(wire: Connection) -> list[Pause]:
-    try:
-        said = wire.recv()
-    except EOFError:
-        raise PermissionError("a witness ended: it needs the right to SCHED_FIFO") from None
-    return said if isinstance(said, list) else []
