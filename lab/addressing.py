@@ -5,8 +5,9 @@ Node n (in the file's order, from 1) has router id and loopback 10.255.0.n, a cl
 2001:db8:c::n and fd00:0:0:k::/127. Labels: `fairhop.role` (one of `Role`), `fairhop.site` (a router without one is
 transit, or with `fairhop.tier: backbone` the operator's own way between sites; a client without one hangs on such a
 router), `fairhop.asn` (routers, clients and edges), what runs there if not the default (`fairhop.router`,
-`fairhop.target`, `fairhop.receiver`), `fairhop.bfd` (routers and edges: milliseconds between packets x how many may be
-missed), and on every node alike `fairhop.underlay` (4 or 6; with 6 links have no IPv4 addresses) and one
+`fairhop.target`, `fairhop.receiver`), `fairhop.read-back` (routers that tell edges what they hold), `fairhop.bfd`
+(routers and edges: milliseconds between packets x how many may be missed), and on every node alike
+`fairhop.underlay` (4 or 6; with 6 links have no IPv4 addresses) and one
 `fairhop.service.NAME: VIP [VIP6] PROTOCOL/PORT... gre|ipip [quic]` per service.
 """
 
@@ -53,6 +54,7 @@ KINDS = {
     "router": (Role.ROUTER, ("frr", "bird", "gobgp")),
     "target": (Role.EDGE, ("fairhop", "haproxy", "nft")),
     "receiver": (Role.BACKEND, ("fairhop", "stock")),
+    "read-back": (Role.ROUTER, ("none", "bmp")),
 }
 """Label (without `fairhop.`) to the role that may have it and its values, the default first."""
 
@@ -86,7 +88,7 @@ class Interface:
 class NodePlan:
     """One node. `asn` is 0 for those of `HOSTS`, `site` is empty for transit and backbone; `number` counts from 1.
 
-    `router`, `target` and `receiver` are the values of those labels, the default on nodes of other roles.
+    `router`, `target`, `receiver` and `read_back` are the values of those labels, the default on nodes of other roles.
     """
 
     name: str
@@ -100,6 +102,7 @@ class NodePlan:
     router: str = "frr"
     target: str = "fairhop"
     receiver: str = "fairhop"
+    read_back: str = "none"
 
     @property
     def router_id(self) -> IPv4Address:
@@ -209,6 +212,10 @@ class LabPlan:
     def speak_bfd(self, node: NodePlan, peer: NodePlan) -> bool:
         """Whether BFD runs between the two: a router and an edge that both have it."""
         return {node.role, peer.role} == {Role.ROUTER, Role.EDGE} and None not in (node.bfd, peer.bfd)
+
+    def is_read_back(self, router: NodePlan, edge: NodePlan) -> bool:
+        """Whether the router tells the edge what it holds, by BMP (RFC 7854)."""
+        return edge.role is Role.EDGE and edge.target == "fairhop" and router.read_back == "bmp"
 
 
 def same_digits(number: int) -> int:

@@ -108,7 +108,7 @@ def _node(number: int, node: Node, interfaces: list[Interface], problems: list[s
     if not site and role not in (Role.ROUTER, Role.CLIENT):
         problems.append(f"node {node.name}: a {role} needs the label fairhop.site")
     backbone, bfd = _backbone(node, problems), _bfd(node, problems)
-    kinds = {key: _kind(key, node, problems) for key in KINDS}
+    kinds = {key.replace("-", "_"): _kind(key, node, problems) for key in KINDS}
     if role in HOSTS:
         asn = asn or "0"
     elif not asn.isdecimal() or not 1 <= int(asn) <= 4294967294:
@@ -266,6 +266,8 @@ def _target_problems(lab: LabPlan) -> Iterator[str]:
             yield f"node {node.name}: {made} is rendered for fairhop.underlay 4 only"
         if made == "gobgp" and node.bfd:
             yield f"node {node.name}: {made} has no BFD here: expected no label fairhop.bfd"
+        if made and node.read_back == "bmp":
+            yield f"node {node.name}: {made} is not read back here: expected no label fairhop.read-back"
     for site in sorted({node.site for node in lab.having(Role.EDGE)}):
         targets = sorted({node.target for node in lab.having(Role.EDGE, site)})
         if len(targets) > 1:

@@ -92,7 +92,7 @@ PLAYED: dict[str, str] = {
     "F9": "exabgp-frozen",
     "F10": "uplink-lost uplinks-lost uplink-one-way",
     "F11": "views-split",
-    "F12": "config-skew",
+    "F12": "config-skew config-skew-outvoted",
     "F16": "drain-under-load edge-drain vip-drain site-drain backend-restart",
     "F17": "bad-config backend-drain",
     "F18": "rollback",

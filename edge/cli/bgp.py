@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from edge.cli.common import NEGATIVE, json_option, print_json, request, socket_option
-from edge.cli.table import age, columns
+from edge.cli.table import age, columns, why
 
 
 @click.group()
@@ -92,7 +92,7 @@ def _prefix_row(row: dict[str, Any]) -> tuple[str, ...]:
         _accepted(row["accepted"]),
         "?" if others is None else str(others["staying"]) + (f"+{others['leaving']}" if others["leaving"] else ""),
         row["wanted"].removeprefix("announced").removeprefix(", ") or "-",
-        row["reason"],
+        why(row),
     )
 
 

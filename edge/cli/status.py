@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from edge.cli.common import NEGATIVE, TIMED_OUT, fail, json_option, print_json, request, socket_option
-from edge.cli.table import age
+from edge.cli.table import age, why
 
 
 @click.command()
@@ -36,9 +36,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     modes = ", ".join(f"{interface} {mode}" for interface, mode in forwarder["modes"].items())
     lines = [f"{facts['node']}: {facts['verdict']}", ""]
     for vip in facts["vips"]:
-        lines.append(
-            f"vip {vip['prefix']:<20} {vip['stance']:<13}{_mark(vip['acked'])} {_behind(vip)}, {vip['reason']}"
-        )
+        lines.append(f"vip {vip['prefix']:<20} {vip['stance']:<13}{_mark(vip['acked'])} {_behind(vip)}, {why(vip)}")
     for pool in facts["pools"]:
         digest = (pool["digest"] or "-")[:12]
         panic = " PANIC" if pool["panic"] else " LEAVING PANIC" if pool["leaving_panic"] else ""

@@ -100,6 +100,10 @@ class Decision:
     reason: Reason
     until: float | None = None
 
+    def left(self, now: float) -> float | None:
+        """Seconds until it changes by itself, None if it does not."""
+        return None if self.until is None else round(self.until - now, 3)
+
 
 Rule = Callable[[NodeFacts, VipFacts, float], Decision | None]
 

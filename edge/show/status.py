@@ -64,6 +64,7 @@ def facts(
                 "prefix": str(prefix),
                 "stance": decision.stance.value,
                 "reason": decision.reason.value,
+                "until": decision.left(now),
                 "acked": _acked(node, prefix, decision, speaker),
                 "accepted": accepted_by(prefix, read_back),
                 **_behind(node, prefix, pools),

@@ -98,7 +98,7 @@ def _prefix(
         "prefix": str(prefix),
         "stance": decision.stance.value,
         "reason": decision.reason.value,
-        "until": None if decision.until is None else round(decision.until - now, 3),
+        "until": decision.left(now),
         "attributes": to_plain(wanted) if wanted else None,
         "wanted": word(wanted),
         "sent": word(status.sent if status else UNKNOWN),

@@ -7,6 +7,7 @@ matches the two by different words; those of IPv6 end in 6.
 
 from collections.abc import Iterable, Iterator
 
+from bgp.bmp.config import PORT as BMP_PORT
 from lab import routing
 from lab.addressing import Bfd, Interface, LabPlan, NodePlan, Role
 from lab.render.frr_policy import NOTHING, TO_ALL, Session, client_policies, for_both, prefix_lists, router_policies
@@ -61,6 +62,14 @@ _PEER = """\
  neighbor {address} remote-as {asn}
  neighbor {address} peer-group {group}
  neighbor {address} description {name}
+"""
+
+
+# What routers received and what their policy left of it, for edges' read-back (docs/read-back.md).
+_BMP = """\
+ bmp targets edges
+  bmp stats interval 10000
+{monitors}{edges} exit
 """
 
 
@@ -121,7 +130,17 @@ def _bgp(lab: LabPlan, node: NodePlan, sessions: Iterable[Session]) -> str:
         lines.append(f"  {origin}\n  maximum-paths {1 if single else MAX_PATHS}\n")
         lines += [f"  {line}\n" for one in sessions for line in _session_policy(lab, one, six, len(vips))]
         lines.append(" exit-address-family\n")
+    lines += _bmp(lab, node, sessions)
     return "".join(lines) + "exit\n"
+
+
+def _bmp(lab: LabPlan, node: NodePlan, sessions: Iterable[Session]) -> Iterator[str]:
+    edges = [lab.far(one.interface) for one in sessions if lab.is_read_back(node, one.peer)]
+    if edges:
+        told = [(version, policy) for version in (4, 6) for policy in ("pre", "post")]
+        monitors = [f"  bmp monitor ipv{version} unicast {policy}-policy\n" for version, policy in told]
+        connects = [f"  bmp connect {edge} port {BMP_PORT} min-retry 100 max-retry 1000\n" for edge in edges]
+        yield _BMP.format(monitors="".join(monitors), edges="".join(connects))
 
 
 def _groups(sessions: Iterable[Session]) -> dict[str, None]:

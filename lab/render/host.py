@@ -108,6 +108,7 @@ def fairhop_yaml(lab: LabPlan, node: NodePlan) -> str:
                 "lease": 2.5,
                 "user": "nobody",
                 **_bfd(node),
+                **_read_back(lab, node),
                 "peers": [_peer(lab, node, index) for index in range(len(node.interfaces))],
             },
             "drain": {"settle": 1.0, "quiet_packets": 10, "quiet_for": 2.0},
@@ -168,6 +169,20 @@ def _bfd(node: NodePlan) -> dict[str, Any]:
         return {}
     every = node.bfd.interval / 1000
     return {"bfd": {"tx": every, "rx": every, "multiplier": node.bfd.multiplier}}
+
+
+def _read_back(lab: LabPlan, node: NodePlan) -> dict[str, Any]:
+    """Each router connects to the address of its own link, so the edge listens on all; strangers are hung up on."""
+    routers = [
+        {"name": router.name, "address": str(lab.far(interface)), "peers": [router.name]}
+        for interface, router in lab.neighbours(node)
+        if lab.is_read_back(router, node)
+    ]
+    if not routers:
+        return {}
+    asked: dict[str, Any] = {"listen": "0.0.0.0" if lab.underlay == 4 else "::", "routers": routers}
+    others = sorted({edge.asn for edge in lab.having(Role.EDGE)} - {node.asn})
+    return {"read_back": asked | ({"origins": others} if others else {})}
 
 
 def _infrastructure(lab: LabPlan) -> list[str]:

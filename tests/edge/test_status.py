@@ -103,7 +103,7 @@ def test_the_facts_of_a_serving_node() -> None:
     assert json.loads(json.dumps(found)) == found
     assert (found["schema_version"], found["node"], found["verdict"]) == (1, "a-e1", "SERVING")
     behind = {"accepted": None, "healthy": 3, "backends": 3, "panic": False}
-    said = {"prefix": str(VIP), "stance": "announced", "reason": "serving", "acked": True}
+    said = {"prefix": str(VIP), "stance": "announced", "reason": "serving", "until": None, "acked": True}
     assert found["vips"] == [said | behind]
     forwarder = found["forwarder"]
     assert forwarder["rx"] == forwarder["tx"] + forwarder["passed"] + sum(forwarder["drops"].values())
