@@ -13,6 +13,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 }
 """What each program is asked with."""
 _SAME = 0.05  # seconds
+_READING = 1.0  # seconds from asking to answer, on a busy machine
 _GOBGP_STATES = ("Unknown", "Idle", "Connect", "Active", "OpenSent", "OpenConfirm", UP)
 
 
@@ -47,19 +48,28 @@ def read_sessions(program: str, text: str) -> dict[str, Session]:
         raise ValueError(f"{program}: its sessions cannot be read: {error!r}") from error
 
 
-def drops(before: Sessions, after: Sessions) -> int:
-    """How many times a session went down between two readings. A peer that is gone went down if it was up."""
-    return sum(_dropped(session, after.get(peer)) for peer, session in before.items())
+def drops(before: Sessions, after: Sessions, between: float) -> int:
+    """How many times a session went down within the `between` seconds from one reading to another.
+
+    A peer that is gone went down if it was up.
+    """
+    return sum(_dropped(session, after.get(peer), between) for peer, session in before.items())
 
 
-def _dropped(before: Session, after: Session | None) -> int:
+def _dropped(before: Session, after: Session | None, between: float) -> int:
     if after is None:
         return int(before.up)
     if before.drops is None or after.drops is None:
         return int(before.up and (not after.up or _differ(before.since, after.since)))
-    if after.drops < before.drops:  # the program was started anew and counts from 0
-        return int(before.up) + after.drops
+    if after.drops < before.drops or (after.drops == before.drops and _is_another(before, after, between)):
+        return int(before.up) + after.drops  # the program was started anew and counts from 0
     return after.drops - before.drops
+
+
+def _is_another(before: Session, after: Session, between: float) -> bool:
+    """Whether a session that was up is no longer the same one: down, or younger than it would be."""
+    aged = None not in (before.age, after.age) and (after.age or 0.0) < (before.age or 0.0) + between - _READING
+    return before.up and (not after.up or aged)
 
 
 def _differ(before: str, after: str) -> bool:

@@ -5,6 +5,7 @@ between two marks; of BIRD several drops of one session between two marks look l
 """
 
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -46,12 +47,13 @@ class SessionWatch:
 
     def __init__(self, runtime: Runtime, routers: Sequence[str]) -> None:
         self._runtime, self._routers = runtime, tuple(routers)
-        self._before = self.peek()
+        self._asked, self._before = time.monotonic(), self.peek()
 
     def mark(self) -> Told:
         """The sessions now, and what went down since the mark before. Raises LabError."""
-        now = self.peek()
-        dropped = {router: drops(self._before[router], now[router]) for router in self._routers}
+        asked, now = time.monotonic(), self.peek()
+        between, self._asked = asked - self._asked, asked
+        dropped = {router: drops(self._before[router], now[router], between) for router in self._routers}
         self._before = now
         return Told(now, dropped)
 

@@ -76,6 +76,15 @@ def test_what_is_no_list_of_sessions_is_refused(program: str, text: str) -> None
         (Session("Established", 1), Session("Active", 2), 1),
         (Session("Established", 1), Session("Established", 3), 2),
         (Session("Established", 4), Session("Established", 0), 1),  # the program was started anew
+        (Session("Established", 0, age=60.0), Session("Established", 0, age=68.0), 0),
+        (Session("Established", 0, age=60.0), Session("Established", 0, age=67.4), 0),  # asked early, answered late
+        (
+            Session("Established", 0, age=2.0),
+            Session("Established", 0, age=4.0),
+            1,
+        ),  # started anew, none counted
+        (Session("Established", 0, age=60.0), Session("Established", 1, age=4.0), 1),
+        (Session("Established", 0, age=2.0), Session("Connect", 0, age=0.0), 1),
         (Session("Established", 4), None, 1),
         (Session("Active", 4), None, 0),
         (Session("Established", None, "09:21:52.820"), Session("Established", None, "09:21:52.820"), 0),
@@ -86,8 +95,8 @@ def test_what_is_no_list_of_sessions_is_refused(program: str, text: str) -> None
     ],
 )
 def test_drops_are_those_between_two_readings(before: Session, after: Session | None, expected: int) -> None:
-    assert drops({"p": before}, {} if after is None else {"p": after}) == expected
-    assert drops({}, {"p": before}) == 0
+    assert drops({"p": before}, {} if after is None else {"p": after}, 8.0) == expected
+    assert drops({}, {"p": before}, 8.0) == 0
 
 
 def test_what_an_interface_sent_is_read_from_proc_net_dev() -> None:
