@@ -1,4 +1,6 @@
-"""`python -m tests.lab.cycles --count 100`: lab up, lab down, and each time a look at what is left. Needs root.
+"""`python -m tests.lab.cycles --count 100 [--topology FILE]`: lab up, lab down, each time a look at what is left; root.
+
+Without a file it is a small lab of its own, with every kind of node and link that leaves something somewhere.
 
 Every other of the crash cycles kills the tool with SIGKILL while the lab comes up, at a moment that moves on from cycle
 to cycle. What is looked at, by the lab's name and by the tools that were run: processes of its nodes, guardians, pinned
@@ -16,11 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lab.netns.runtime import destroy
+from lab.topology.parse import load
 from tests.lab import machine
 
 FAIRHOP = Path(sys.executable).with_name("fairhop")
 _SETTLES = 10.0
-_CRASH_STEP, _CRASH_MOMENTS = 0.05, 20  # seconds; the whole of a small lab's way up
+_FIRST_CRASH, _CRASH_MOMENTS = 0.2, 20
+SPREAD = 1.0  # seconds; the whole of a small lab's way up
 
 LINK = f"fhc{os.getpid()}"  # the one interface in the machine's own namespace
 
@@ -88,13 +92,14 @@ def call(verb: str, path: Path) -> int:
     return tool.pid
 
 
-def run(count: int, folder: Path, name: str, tell: Callable[[str], None], *, crashes: bool) -> list[str]:
-    """`count` cycles; every finding with the number of its cycle."""
-    path = write(folder, name)
+def run(count: int, path: Path, tell: Callable[[str], None], spread: float = SPREAD) -> list[str]:
+    """`count` cycles, every other one killed within `spread` seconds (0: none); findings with their cycle's number."""
+    name = load(path.read_text(), path.name, folder=str(path.parent)).name
     findings = []
     for number in range(count):
-        killed = crashes and number % 2
-        left = crash(path, name, 0.2 + number % _CRASH_MOMENTS * _CRASH_STEP) if killed else cycle(path, name)
+        killed = bool(spread) and number % 2
+        delay = _FIRST_CRASH + number % _CRASH_MOMENTS / _CRASH_MOMENTS * spread
+        left = crash(path, name, delay) if killed else cycle(path, name)
         findings += [f"cycle {number}: {word}" for word in left]
         tell(f"cycle {number} ({'killed' if killed else 'up and down'}): {len(left)} things left")
         if left:
@@ -107,12 +112,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Lab up and down again and again; nothing may stay.")
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--no-crashes", action="store_true", help="Only orderly cycles.")
+    parser.add_argument("--topology", type=Path, help="A *.clab.yml file instead of the small lab.")
+    parser.add_argument("--spread", type=float, default=SPREAD, help="Seconds in which kills come; 1.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        name = f"fhns-cycles-{os.getpid()}"
-        findings = run(
-            options.count, Path(folder), name, lambda text: print(text, flush=True), crashes=not options.no_crashes
-        )
+        path = options.topology or write(Path(folder), f"fhns-cycles-{os.getpid()}")
+        spread = 0.0 if options.no_crashes else options.spread
+        findings = run(options.count, path, lambda text: print(text, flush=True), spread)
     print("\n".join(findings) or f"[PASS] {options.count} cycles left nothing")
     raise SystemExit(bool(findings))
 

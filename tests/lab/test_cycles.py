@@ -12,7 +12,7 @@ pytestmark = machine.marks
 
 
 def test_five_cycles_leave_nothing_two_of_them_killed(tmp_path: Path) -> None:
-    assert cycles.run(5, tmp_path, f"fhns-cyc-{os.getpid()}", lambda _: None, crashes=True) == []
+    assert cycles.run(5, cycles.write(tmp_path, f"fhns-cyc-{os.getpid()}"), lambda _: None) == []
 
 
 def test_what_is_left_is_seen(tmp_path: Path) -> None:

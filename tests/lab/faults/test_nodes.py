@@ -106,6 +106,7 @@ def test_a_store_is_cut_off(lab: Lab) -> None:
             "store-loss: {nodes: [h2]}",
         ),
         ("store-loss: {nodes: [h1], how: pause}", "kill: {node: h2}"),
+        ("store-loss: {nodes: [h2], how: kill}", 'loss: {on: "r:eth1", percent: 100}'),
     ],
     ids=lambda spelled: spelled[0].partition(":")[0],
 )
@@ -118,3 +119,4 @@ def test_what_a_killed_tool_left_is_undone_by_another(lab: Lab, spelled: tuple[s
     began = time.monotonic()
     Injector(lab.runtime, lab.topology).revert_all()
     assert time.monotonic() - began < 5
+    wait_until(lambda: lab.ping("10.9.2.1", "-c", "1", "-W", "1")[1], 5.0)
