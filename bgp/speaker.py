@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from bgp.exabgp_process import STOP_LIMIT, ExaBGP
+from bgp.life import Action
 from bgp.link import RelayLink
 from bgp.process import ProcessError, parent_of
 from bgp.report import Event, PeerStatus, SpeakerState, changes, sessions, snapshot
 from bgp.route import Prefix, Route
 from bgp.speaker_config import SpeakerConfig, SpeakerConfigError
-from bgp.supervisor import Action, Supervisor, Transition
 from bgp.supervisor import Event as Happening
+from bgp.supervisor import Supervisor, Transition
 from bgp.wire import Declare, State, encode_declare
 
 TICK: Final = 0.1

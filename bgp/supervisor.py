@@ -6,8 +6,11 @@ routes go, and it is started anew with a growing delay. `now` is monotonic secon
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Final
+
+from bgp import life
+from bgp.life import Action
 
 START_LIMIT: Final = 10.0
 """Seconds from the start of ExaBGP to its relay's first connection (0.3 on an idle machine)."""
@@ -47,14 +50,6 @@ class Event(enum.Enum):
     STOP = enum.auto()
 
 
-class Action(enum.Enum):
-    """What the shell must do."""
-
-    NOTHING = enum.auto()
-    SPAWN = enum.auto()
-    KILL = enum.auto()
-
-
 TABLE: Final[dict[tuple[Phase, Event], tuple[Phase, Action]]] = {
     (Phase.STOPPED, Event.START): (Phase.STARTING, Action.SPAWN),
     (Phase.STOPPED, Event.ADOPT): (Phase.WAITING, Action.NOTHING),
@@ -89,63 +84,37 @@ REASONS: Final = {
 """Why a deadline that passed in this phase matters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """One change of phase."""
+Transition = life.Transition[Phase]
+RULES: Final = life.Rules(
+    steps=TABLE,
+    limits={
+        Phase.STARTING: START_LIMIT,
+        Phase.WAITING: SILENCE_LIMIT,
+        Phase.RUNNING: SILENCE_LIMIT,
+        Phase.KILLING: KILL_LIMIT,
+    },
+    reasons=REASONS,
+    timeout=Event.TIMEOUT,
+    death=Event.EXITED,
+    running=Phase.RUNNING,
+    stable_after=STABLE_AFTER,
+    pause=Phase.BACKOFF,
+    delays=DELAYS,
+    afresh=frozenset({Event.START, Event.STOP, Event.ENDED}),
+)
 
-    old: Phase
-    new: Phase
-    reason: str
 
+class Supervisor(life.Life[Phase, Event]):
+    """The machine for ExaBGP, and with other words for BFD's process."""
 
-@dataclass(slots=True)
-class Supervisor:
-    """The machine. `since` is the time of the last change of phase, `deaths` counts ExaBGP's unwanted ends."""
-
-    phase: Phase = Phase.STOPPED
-    reason: str = "not started"
-    since: float = 0.0
-    deaths: int = 0
-    reasons: Mapping[Phase, str] = field(default_factory=lambda: REASONS, repr=False)
-    _deadline: float | None = None
-    _tick_at: float | None = None
-    _delay: int = 0
-
-    def handle(self, event: Event, reason: str, now: float) -> tuple[Action, Transition | None]:
-        """The one door: what to do, and the change of phase if there was one."""
-        step = TABLE.get((self.phase, event))
-        if step is None:
-            return Action.NOTHING, None
-        old, (new, action) = self.phase, step
-        if event is Event.EXITED:
-            self.deaths += 1
-            if old is Phase.RUNNING and now - self.since >= STABLE_AFTER:
-                self._delay = 0
-        if event in (Event.START, Event.STOP, Event.ENDED):
-            self._delay = 0
-        self._deadline = self._limit(new, now)
-        if new is old:
-            return action, None
-        self.phase, self.reason, self.since = new, reason, now
-        return action, Transition(old, new, reason)
-
-    def _limit(self, phase: Phase, now: float) -> float | None:
-        if phase is Phase.BACKOFF:
-            delay = DELAYS[self._delay]
-            self._delay = min(self._delay + 1, len(DELAYS) - 1)
-            return now + delay
-        limits = {Phase.STARTING: START_LIMIT, Phase.WAITING: SILENCE_LIMIT, Phase.RUNNING: SILENCE_LIMIT}
-        limits[Phase.KILLING] = KILL_LIMIT
-        return now + limits[phase] if phase in limits else None
+    def __init__(self, phase: Phase = Phase.STOPPED, reasons: Mapping[Phase, str] = REASONS) -> None:
+        super().__init__(replace(RULES, reasons=reasons), phase)
+        self._tick_at: float | None = None
 
     def tick(self, now: float) -> tuple[Action, Transition | None]:
         """Call every 0.1 s or so, after all input was handled. A late call moves the deadline by the delay."""
         gap = 0.0 if self._tick_at is None else now - self._tick_at
         self._tick_at = now
-        if self._deadline is None:
-            return Action.NOTHING, None
         if gap > STALL:
-            self._deadline += gap
-        if now < self._deadline:
-            return Action.NOTHING, None
-        return self.handle(Event.TIMEOUT, self.reasons[self.phase], now)
+            self.away(gap)
+        return super().tick(now)

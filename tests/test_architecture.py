@@ -14,7 +14,8 @@ IMPURE = {
     "click", "pyroute2", "scapy",
 }  # fmt: skip
 CORES_BY_PACKAGE = {
-    "bgp": "attributes digest exabgp_api exabgp_conf lease relay_core report rib route speaker_config supervisor wire",
+    "bgp": "attributes digest exabgp_api exabgp_conf lease life relay_core report rib route speaker_config supervisor "
+    "wire",
     "bgp/bfd": "auth config engine gate packet session status",
     "bgp/bmp": "config readback",
     "bgp/kits": "bird frr gobgp model notes",

@@ -21,10 +21,11 @@ from bgp.bfd.beats import Beats
 from bgp.bfd.config import BfdConfig, to_plain
 from bgp.bfd.gate import HOLD_MAX
 from bgp.bfd.status import BfdState, SessionStatus, StatusError, decode_state, encode_order
+from bgp.life import Action
 from bgp.process import Account, Identity, Process, ProcessError, account, load_identity, save_identity, start_ticks
 from bgp.report import Event
 from bgp.rundir import RunDir
-from bgp.supervisor import KILL_LIMIT, SILENCE_LIMIT, START_LIMIT, Action, Phase, Supervisor, Transition
+from bgp.supervisor import KILL_LIMIT, SILENCE_LIMIT, START_LIMIT, Phase, Supervisor, Transition
 from bgp.supervisor import Event as Happening
 from bgp.wire import LineBuffer, WireError
 

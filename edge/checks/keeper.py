@@ -4,8 +4,9 @@ What ran for a while is started again at once; what ends again and again is give
 """
 
 import enum
-from dataclasses import dataclass
 from typing import Final
+
+from bgp.life import Action, Life, Rules
 
 START_LIMIT: Final = 2.0
 SILENCE_LIMIT: Final = 1.0
@@ -35,14 +36,6 @@ class Event(enum.Enum):
     STOP = enum.auto()
 
 
-class Action(enum.Enum):
-    """What the shell must do."""
-
-    NOTHING = enum.auto()
-    SPAWN = enum.auto()
-    KILL = enum.auto()
-
-
 TABLE: Final[dict[tuple[Phase, Event], tuple[Phase, Action]]] = {
     (Phase.STOPPED, Event.START): (Phase.STARTING, Action.SPAWN),
     (Phase.STARTING, Event.HEARD): (Phase.RUNNING, Action.NOTHING),
@@ -61,54 +54,27 @@ TABLE: Final[dict[tuple[Phase, Event], tuple[Phase, Action]]] = {
 """Every pair that is not here changes nothing."""
 
 
-@dataclass(slots=True)
-class Keeper:
-    """The machine. Times are monotonic seconds, `since` that of the last change of phase; `deaths` counts ends."""
-
-    phase: Phase = Phase.STOPPED
-    reason: str = "not started"
-    deaths: int = 0
-    deadline: float | None = None
-    since: float = 0.0
-    _delay: int = 0
-
-    def handle(self, event: Event, reason: str, now: float) -> Action:
-        """The one door: what to do."""
-        step = TABLE.get((self.phase, event))
-        if step is None:
-            return Action.NOTHING
-        old, (new, action) = self.phase, step
-        if event is Event.ENDED:
-            self.deaths += 1
-        if old is Phase.RUNNING and new is not old and now - self.since >= STABLE_AFTER:
-            self._delay = 0
-        self.deadline = self._limit(new, now)
-        if new is not old:
-            self.phase, self.reason, self.since = new, reason, now
-        return action
-
-    def tick(self, now: float) -> Action:
-        """Let time pass."""
-        if self.deadline is None or now < self.deadline:
-            return Action.NOTHING
-        return self.handle(Event.TIMEOUT, _REASONS[self.phase], now)
-
-    def away(self, gap: float) -> None:
-        """We ourselves were away for so long."""
-        self.deadline = None if self.deadline is None else self.deadline + gap
-
-    def _limit(self, phase: Phase, now: float) -> float | None:
-        if phase is Phase.WAITING:
-            delay = DELAYS[self._delay]
-            self._delay = min(self._delay + 1, len(DELAYS) - 1)
-            return now + delay
-        limits = {Phase.STARTING: START_LIMIT, Phase.RUNNING: SILENCE_LIMIT, Phase.KILLING: KILL_LIMIT}
-        return now + limits[phase] if phase in limits else None
-
-
 _REASONS: Final = {
     Phase.STARTING: f"it has said nothing for {START_LIMIT:g} s after its start",
     Phase.RUNNING: f"it has been silent for {SILENCE_LIMIT:g} s",
     Phase.KILLING: f"it has not ended for {KILL_LIMIT:g} s after SIGKILL",
     Phase.WAITING: "the pause is over",
 }
+RULES: Final = Rules(
+    steps=TABLE,
+    limits={Phase.STARTING: START_LIMIT, Phase.RUNNING: SILENCE_LIMIT, Phase.KILLING: KILL_LIMIT},
+    reasons=_REASONS,
+    timeout=Event.TIMEOUT,
+    death=Event.ENDED,
+    running=Phase.RUNNING,
+    stable_after=STABLE_AFTER,
+    pause=Phase.WAITING,
+    delays=DELAYS,
+)
+
+
+class Keeper(Life[Phase, Event]):
+    """The machine for the checker process."""
+
+    def __init__(self) -> None:
+        super().__init__(RULES, Phase.STOPPED)

@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from bgp.life import Action, Transition
 from bgp.process import ProcessError
 from edge.checks import raw_sockets
 from edge.checks.child import Child
 from edge.checks.freshness import Freshness
-from edge.checks.keeper import Action, Event, Keeper, Phase
+from edge.checks.keeper import Event, Keeper, Phase
 from edge.checks.plan import Subject, subjects
 from edge.checks.target import Beat, Lines, Outcome, ProtocolError, Target, keeping, orders, read
 from edge.config.file import Config
@@ -158,16 +159,15 @@ class Checking:
         self._freshness.expect(number, target.rules.interval, target.jitter, target.timeout, now)
 
     def _handle(self, event: Event, reason: str, now: float) -> None:
-        old = self._keeper.phase
-        self._act(self._keeper.handle(event, reason, now), old, now)
+        self._act(self._keeper.handle(event, reason, now), now)
 
     def _let_time_pass(self, now: float) -> None:
-        old = self._keeper.phase
-        self._act(self._keeper.tick(now), old, now)
+        self._act(self._keeper.tick(now), now)
 
-    def _act(self, action: Action, old: Phase, now: float) -> None:
-        if self._keeper.phase is not old:
-            self._on_process(old.value, self._keeper.phase.value, self._keeper.reason)
+    def _act(self, step: tuple[Action, Transition[Phase] | None], now: float) -> None:
+        action, change = step
+        if change is not None:
+            self._on_process(change.old.value, change.new.value, change.reason)
         if action is Action.KILL and self._child:
             self._child.kill()
         if action is Action.SPAWN:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bgp.life import Action
 from bgp.supervisor import (
     DELAYS,
     KILL_LIMIT,
@@ -13,7 +14,6 @@ from bgp.supervisor import (
     STABLE_AFTER,
     START_LIMIT,
     TABLE,
-    Action,
     Event,
     Phase,
     Supervisor,

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bgp.life import Action
 from edge.checks.freshness import SILENCE, START, Freshness, patience
-from edge.checks.keeper import SILENCE_LIMIT, STABLE_AFTER, TABLE, Action, Event, Keeper, Phase
+from edge.checks.keeper import SILENCE_LIMIT, STABLE_AFTER, TABLE, Event, Keeper, Phase
 from edge.checks.target import (
     LINE_MAX,
     Beat,
@@ -169,15 +170,15 @@ def test_nothing_is_expected_of_what_was_forgotten() -> None:
 
 def started(now: float = 0.0) -> Keeper:
     keeper = Keeper()
-    assert keeper.handle(Event.START, "go", now) is Action.SPAWN
+    assert keeper.handle(Event.START, "go", now)[0] is Action.SPAWN
     keeper.handle(Event.HEARD, "a heartbeat", now + 0.1)
     return keeper
 
 
 def test_a_checker_that_ran_is_started_again_at_once() -> None:
     keeper = started()
-    assert keeper.handle(Event.ENDED, "killed", 20.0) is Action.NOTHING
-    assert keeper.tick(20.0) is Action.SPAWN
+    assert keeper.handle(Event.ENDED, "killed", 20.0)[0] is Action.NOTHING
+    assert keeper.tick(20.0)[0] is Action.SPAWN
     assert keeper.deaths == 1
 
 
@@ -189,7 +190,7 @@ def test_one_that_ends_again_and_again_is_given_pauses_up_to_two_seconds() -> No
         assert keeper.deadline is not None
         pauses.append(round(keeper.deadline - now, 3))
         now = keeper.deadline
-        assert keeper.tick(now) is Action.SPAWN
+        assert keeper.tick(now)[0] is Action.SPAWN
     assert pauses == [0.0, 0.1, 0.5, 1.0, 2.0, 2.0, 2.0]
     keeper.handle(Event.HEARD, "a heartbeat", now)
     keeper.handle(Event.ENDED, "crash", now + STABLE_AFTER)
@@ -199,18 +200,18 @@ def test_one_that_ends_again_and_again_is_given_pauses_up_to_two_seconds() -> No
 def test_a_silent_one_is_killed_and_again_while_it_does_not_end() -> None:
     keeper = started()
     keeper.handle(Event.HEARD, "a heartbeat", 5.0)
-    assert keeper.tick(5.0 + SILENCE_LIMIT - 0.01) is Action.NOTHING
-    assert keeper.tick(5.0 + SILENCE_LIMIT) is Action.KILL
+    assert keeper.tick(5.0 + SILENCE_LIMIT - 0.01)[0] is Action.NOTHING
+    assert keeper.tick(5.0 + SILENCE_LIMIT)[0] is Action.KILL
     assert keeper.reason == "it has been silent for 1 s"
-    assert keeper.tick(7.0) is Action.KILL
+    assert keeper.tick(7.0)[0] is Action.KILL
     keeper.handle(Event.ENDED, "killed", 7.1)
-    assert keeper.tick(7.1) is Action.SPAWN
+    assert keeper.tick(7.1)[0] is Action.SPAWN
 
 
 def test_our_own_absence_moves_the_deadline() -> None:
     keeper = started()
     keeper.away(60.0)
-    assert keeper.tick(50.0) is Action.NOTHING
+    assert keeper.tick(50.0)[0] is Action.NOTHING
 
 
 @settings(max_examples=50, deadline=None)
