@@ -7,15 +7,15 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from socket import socket
 from typing import Final
 
+from bgp import adoption
 from bgp.exabgp_conf import environment, render
-from bgp.process import Account, Identity, Process, account, load_identity, save_identity, start_ticks
+from bgp.process import Account, Identity, Process, account, save_identity, start_ticks
 from bgp.rundir import RunDir
 from bgp.secrets import forbid_core_dumps, read_keys
 from bgp.speaker_config import SpeakerConfig
@@ -81,12 +81,8 @@ class ExaBGP:
 
     async def adopt_or_end(self) -> bool:
         """Take an earlier daemon's process over if it runs what we would run; end it otherwise."""
-        identity = load_identity(self._dir.identity)
-        process = Process.adopt(identity) if identity else None
-        if process is None or identity is None:
-            return False
-        if identity.config != self._digest():
-            await self._end(process, signal.SIGKILL)
+        process = await adoption.adopt_or_end(self._dir.identity, self._digest(), signal.SIGKILL, STOP_LIMIT)
+        if process is None:
             return False
         self._process = process
         self._watch(process)
@@ -103,7 +99,7 @@ class ExaBGP:
         if process is not None:
             asyncio.get_running_loop().remove_reader(process.fileno())
             if end:
-                await self._end(process, signal.SIGTERM)
+                await adoption.end(process, signal.SIGTERM, STOP_LIMIT)
                 self._dir.identity.unlink(missing_ok=True)
         self._dir.socket.unlink(missing_ok=True)
 
@@ -123,15 +119,6 @@ class ExaBGP:
         asyncio.get_running_loop().remove_reader(process.fileno())
         reason, self._process = process.reap(), None
         self._on_exit(reason)
-
-    async def _end(self, process: Process, number: signal.Signals) -> None:
-        process.signal(number)
-        deadline = time.monotonic() + STOP_LIMIT
-        while not process.ended():
-            if time.monotonic() >= deadline:
-                process.signal(signal.SIGKILL)
-            await asyncio.sleep(0.01)
-        process.reap()
 
     def _save_identity(self, process: Process) -> None:
         """Without it the next daemon cannot adopt the process, which its own end or BFD then have to take away."""

@@ -17,12 +17,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from bgp.adoption import adopt_or_end, end
 from bgp.bfd.beats import Beats
 from bgp.bfd.config import BfdConfig, to_plain
 from bgp.bfd.gate import HOLD_MAX
 from bgp.bfd.status import BfdState, SessionStatus, StatusError, decode_state, encode_order
 from bgp.life import Action
-from bgp.process import Account, Identity, Process, ProcessError, account, load_identity, save_identity, start_ticks
+from bgp.process import Account, Identity, Process, ProcessError, account, save_identity, start_ticks
 from bgp.report import Event
 from bgp.rundir import RunDir
 from bgp.supervisor import KILL_LIMIT, SILENCE_LIMIT, START_LIMIT, Phase, Supervisor, Transition
@@ -177,7 +178,7 @@ class Bfd:
         if self._process is not None:
             asyncio.get_running_loop().remove_reader(self._process.fileno())
             if admin_down:
-                await self._end(self._process, signal.SIGTERM)
+                await end(self._process, signal.SIGTERM, STOP_LIMIT, "BFD")
                 self._files.identity.unlink(missing_ok=True)
             self._process = None
         if self._beats is not None:
@@ -277,26 +278,12 @@ class Bfd:
         self._handle(Happening.EXITED, f"{reason}; last words: {words}" if words else reason)
 
     async def _adopt_or_end(self) -> bool:
-        identity = load_identity(self._files.identity)
-        process = Process.adopt(identity) if identity else None
-        if process is None or identity is None:
-            return False
-        if identity.config != self._digest():
-            await self._end(process, signal.SIGTERM)
+        process = await adopt_or_end(self._files.identity, self._digest(), signal.SIGTERM, STOP_LIMIT, "BFD")
+        if process is None:
             return False
         self._process = process
         self._watch(process)
         return True
-
-    async def _end(self, process: Process, number: signal.Signals) -> None:
-        process.signal(signal.SIGCONT)
-        process.signal(number)
-        deadline = time.monotonic() + STOP_LIMIT
-        while not process.ended():
-            if time.monotonic() >= deadline:
-                process.signal(signal.SIGKILL)
-            await asyncio.sleep(0.01)
-        process.reap("BFD")
 
     def _argv(self) -> list[str]:
         user = self.config.user if os.geteuid() == 0 else None
