@@ -9,7 +9,7 @@ from bgp.speaker_config import PeerConfig, SpeakerConfig
 from edge.config import announcer as configured
 from edge.config.file import AnnouncerConfig, Config
 from edge.datapath.addresses import is_single
-from edge.decide.announce import Stance
+from edge.policy.announce import Stance
 from edge.text.same import Same
 
 _DEFAULTS: Final = {Stance.DEPREFERRED: configured.AttributesConfig(communities=(GRACEFUL_SHUTDOWN,))}

@@ -22,7 +22,7 @@ from bgp.route import Prefix, Route
 from bgp.secrets import read_secret
 from edge.announcer.companion_config import bfd_config, read_back_config, with_bfd
 from edge.config.file import Config
-from edge.decide.announce import Others
+from edge.policy.announce import Others
 
 _PLANNED = HOLD_MAX  # seconds that BFD waits for the daemon that is started next
 _CALM = 2.0  # seconds that a daemon has said everything, and beaten, before BFD judges its beats as ever

@@ -15,7 +15,7 @@ from edge.checks.asking import IN, Ask, Probe, Verdict, Wait, Watch
 from edge.checks.probes import ERRORS, explain, probe
 from edge.checks.schedule import Schedule
 from edge.checks.target import DETAIL_MAX, Outcome, Target
-from edge.decide.health import CheckHealth, Result
+from edge.policy.health import CheckHealth, Result
 
 if TYPE_CHECKING:
     from edge.checks.raw import Raw

@@ -15,7 +15,7 @@ from edge.config.checks import (
 )
 from edge.config.file import Config
 from edge.datapath.model import HashMode, Protocol
-from edge.decide.health import rules_of
+from edge.policy.health import rules_of
 
 
 @dataclass(frozen=True, slots=True)

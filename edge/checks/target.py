@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge.decide.health import Damped, Rules
+from edge.policy.health import Damped, Rules
 
 LINE_MAX = 1 << 16  # bytes; a longer line is a fault of the peer
 _BATCH = 200

@@ -9,7 +9,7 @@ import click
 from edge.cli.common import TIMED_OUT, F, fail, json_option, print_json, request, socket_option
 from edge.cli.duration import DURATION
 from edge.control.ask import Answer
-from edge.decide.quiet import QuietMeter
+from edge.policy.quiet import QuietMeter
 
 _POLL = 0.1
 

@@ -16,7 +16,7 @@ from edge.config.safety import SafetyConfig, Share
 from edge.datapath.addresses import network_of, order
 from edge.datapath.checks import SMALLEST_MTU
 from edge.datapath.model import DEFAULT_TABLE_SIZE, Encap, HashMode, IpNetwork, Protocol, QuicLb, Vip
-from edge.decide.panic import PanicRules
+from edge.policy.panic import PanicRules
 from edge.text import strictyaml
 from edge.text.decode import Model, decode
 from edge.text.scalars import (

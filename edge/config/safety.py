@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from edge.decide.damping import PENALTY, DampingRules
-from edge.decide.panic import PanicRules
-from edge.decide.skew import SkewRules
-from edge.decide.velocity import VelocityRules
+from edge.policy.damping import PENALTY, DampingRules
+from edge.policy.panic import PanicRules
+from edge.policy.skew import SkewRules
+from edge.policy.velocity import VelocityRules
 from edge.text.decode import Model
 from edge.text.scalars import Integer, Seconds
 
@@ -54,20 +54,20 @@ class SafetyConfig(Model):
 
     @property
     def damping(self) -> DampingRules:
-        """The rules of `edge.decide.damping`."""
+        """The rules of `edge.policy.damping`."""
         return DampingRules(self.hold_down, self.half_life, float(self.suppress))
 
     @property
     def returns(self) -> PanicRules:
-        """The rules of `edge.decide.panic`, before a pool's checks are looked at."""
+        """The rules of `edge.policy.panic`, before a pool's checks are looked at."""
         return PanicRules(self.leave_panic.settle, self.leave_panic.longest)
 
     @property
     def removals(self) -> VelocityRules:
-        """The rules of `edge.decide.velocity`."""
+        """The rules of `edge.policy.velocity`."""
         return VelocityRules(self.velocity.share, self.velocity.window)
 
     @property
     def skews(self) -> SkewRules:
-        """The rules of `edge.decide.skew`."""
+        """The rules of `edge.policy.skew`."""
         return SkewRules(self.skew.after, self.skew.do == "withdraw")

@@ -17,9 +17,9 @@ from edge.control.served import REFUSED, USAGE, Served
 from edge.control.server import Handler
 from edge.datapath.addresses import is_single
 from edge.datapath.model import IpNetwork
-from edge.decide.announce import Stance
 from edge.decide.intent import Drain, Intent, IntentError
 from edge.native import maglev as native
+from edge.policy.announce import Stance
 from edge.text.decode import nearest
 from edge.text.scalars import vip_of
 

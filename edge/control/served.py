@@ -9,10 +9,10 @@ from edge.control.intent_store import IntentStore
 from edge.datapath.blocklist import BlockList
 from edge.datapath.model import IpAddress
 from edge.datapath.next_hop import Finding
-from edge.decide.health import Health
 from edge.decide.node import Node
 from edge.install.forwarding import Forwarding
 from edge.log.events import EventLog
+from edge.policy.health import Health
 
 USAGE, REFUSED, CONFIG = 2, 5, 78
 """Exit codes of a command whose verb is refused."""

@@ -8,8 +8,8 @@ from bgp.bmp.readback import ReadBack
 from edge.control.ask import Answer, RefusedError
 from edge.control.served import USAGE, Served
 from edge.control.server import Handler, Row, Stream
-from edge.decide.health import Health
 from edge.log.events import EventLog
+from edge.policy.health import Health
 from edge.show.status import SCHEMA_VERSION
 from edge.show.status_bgp import Bfd, bgp_facts
 from edge.show.status_health import health_facts

@@ -20,7 +20,7 @@ from edge.checks.plan import Subject, subjects
 from edge.checks.target import Beat, Lines, Outcome, ProtocolError, Target, keeping, orders, read
 from edge.config.file import Config
 from edge.datapath.netlink import IpAddress
-from edge.decide.health import Result
+from edge.policy.health import Result
 
 Report = Callable[[str, str, Result], None]
 ReportLocal = Callable[[str, Result], None]

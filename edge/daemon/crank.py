@@ -14,12 +14,12 @@ from edge.config.digest import digest_for
 from edge.daemon.notify import Notifier
 from edge.datapath.addresses import is_single, network_of
 from edge.datapath.model import IpAddress, IpNetwork, NextHop
-from edge.decide.announce import Decision, Reason, Stance
 from edge.decide.node import Node
-from edge.decide.panic import Phase
-from edge.decide.skew import Skew
 from edge.install.forwarding import Forwarding, Wish
 from edge.log.events import EventLog
+from edge.policy.announce import Decision, Reason, Stance
+from edge.policy.panic import Phase
+from edge.policy.skew import Skew
 
 PATIENCE = 2.0  # seconds to wait for the first next hops before the first tables are installed without them
 STALE = 3.0  # seconds after which a change that the forwarder has not taken is a fault

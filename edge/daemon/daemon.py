@@ -37,7 +37,6 @@ from edge.datapath.forwarder import Forwarder
 from edge.datapath.model import IpAddress
 from edge.datapath.neighbours import Neighbours
 from edge.datapath.next_hop import Finding
-from edge.decide.health import Health, Result
 from edge.decide.local_health import LocalHealth
 from edge.decide.node import Node
 from edge.install.block_file import read_block_list
@@ -45,6 +44,7 @@ from edge.install.blocking import Blocking
 from edge.install.forwarding import Forwarding
 from edge.log.events import EventLog
 from edge.native import maglev as native
+from edge.policy.health import Health, Result
 
 _TURN = 0.25  # seconds between turns of the crank when nothing happens; at most a quarter of a lease
 _RETRY = 10.0  # seconds before the end of an order is stored again that could not be

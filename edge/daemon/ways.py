@@ -1,11 +1,11 @@
-"""Keeps packets and checks off the routers that have fallen silent (`edge.decide.uplinks`)."""
+"""Keeps packets and checks off the routers that have fallen silent (`edge.policy.uplinks`)."""
 
 from bgp.speaker import Speaker
 from edge.announcer.companions import Companions
 from edge.daemon.checking import Checking
 from edge.datapath.neighbours import Neighbours
-from edge.decide.uplinks import Heard, Uplinks
 from edge.log.events import EventLog
+from edge.policy.uplinks import Heard, Uplinks
 
 
 class Ways:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from edge.config.file import Config, ServiceConfig
-from edge.decide.health import Health, Result, State, Transition
+from edge.policy.health import Health, Result, State, Transition
 
 
 class LocalHealth:

@@ -10,15 +10,15 @@ from edge.config.digest import digests
 from edge.config.file import Config, PoolConfig
 from edge.datapath.addresses import network_of
 from edge.datapath.model import IpAddress, IpNetwork
-from edge.decide.announce import Decision, NodeFacts, Others, VipFacts, decide
-from edge.decide.damping import Damping
-from edge.decide.health import Health, Result, State, Transition
 from edge.decide.intent import Intent
-from edge.decide.panic import Phase
 from edge.decide.plan import PoolView, Selection, select
 from edge.decide.removals import Removals
-from edge.decide.skew import Skews
 from edge.decide.standing import Standing
+from edge.policy.announce import Decision, NodeFacts, Others, VipFacts, decide
+from edge.policy.damping import Damping
+from edge.policy.health import Health, Result, State, Transition
+from edge.policy.panic import Phase
+from edge.policy.skew import Skews
 
 
 class Node:

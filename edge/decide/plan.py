@@ -13,8 +13,8 @@ from edge.maglev import LookupTable, Member
 class PoolView:
     """What is held against members of a pool: names of backends that look down, and of drained ones.
 
-    `kept` look down too, and keep their slots all the same: too many left the table lately (`edge.decide.velocity`).
-    `whole`: everybody keeps them, as the pool comes out of a panic (`edge.decide.panic`).
+    `kept` look down too, and keep their slots all the same: too many left the table lately (`edge.policy.velocity`).
+    `whole`: everybody keeps them, as the pool comes out of a panic (`edge.policy.panic`).
     """
 
     down: frozenset[str] = frozenset()

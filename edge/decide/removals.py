@@ -1,4 +1,4 @@
-"""What of the pools' ill health their tables follow: `edge.decide.velocity` and `edge.decide.panic` of each pool.
+"""What of the pools' ill health their tables follow: `edge.policy.velocity` and `edge.policy.panic` of each pool.
 
 No I/O; times are monotonic seconds given by the caller.
 """
@@ -6,10 +6,10 @@ No I/O; times are monotonic seconds given by the caller.
 from collections.abc import Collection, Mapping
 
 from edge.config.file import Config, PoolConfig
-from edge.decide.health import State
-from edge.decide.panic import Looks, Panic, Phase
 from edge.decide.plan import looks_ill
-from edge.decide.velocity import Velocity
+from edge.policy.health import State
+from edge.policy.panic import Looks, Panic, Phase
+from edge.policy.velocity import Velocity
 
 
 class Removals:

@@ -12,11 +12,11 @@ from edge.datapath.addresses import network_of
 from edge.datapath.blocklist import BlockList
 from edge.datapath.model import Counters, IpAddress, IpNetwork
 from edge.datapath.next_hop import Finding
-from edge.decide.announce import Decision, Stance
-from edge.decide.health import Health
 from edge.decide.node import Node
-from edge.decide.panic import Phase
 from edge.maglev import LookupTable, imbalance
+from edge.policy.announce import Decision, Stance
+from edge.policy.health import Health
+from edge.policy.panic import Phase
 from edge.show.status_bgp import accepted_by
 from edge.show.status_skew import skew_facts
 

@@ -8,7 +8,7 @@ from bgp.report import PeerStatus, PrefixStatus, SpeakerState, word
 from bgp.rib import UNKNOWN
 from bgp.route import to_plain
 from edge.datapath.model import IpNetwork
-from edge.decide.announce import Decision, Stance
+from edge.policy.announce import Decision, Stance
 
 Decisions = Mapping[IpNetwork, Decision]
 Bfd = Mapping[str, Mapping[str, Any]]

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from edge.decide.health import CheckHealth, Health, State
 from edge.decide.node import Node
+from edge.policy.health import CheckHealth, Health, State
 
 
 def health_facts(node: Node, local: Mapping[str, Health], now: float) -> dict[str, Any]:

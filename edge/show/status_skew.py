@@ -5,7 +5,7 @@ from typing import Any
 from bgp.bmp.readback import ReadBack
 from edge.config.digest import digests
 from edge.decide.node import Node
-from edge.decide.skew import Skew, Vote
+from edge.policy.skew import Skew, Vote
 
 
 def skew_facts(node: Node, read_back: ReadBack | None) -> dict[str, Any]:

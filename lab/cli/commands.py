@@ -12,13 +12,13 @@ from lab.cli.common import SCHEMA_VERSION, lab_options, load_topology, table, te
 from lab.cli.compare import compare
 from lab.cli.demo import demo
 from lab.cli.fault import fault
-from lab.cli.files import runtime_for
 from lab.cli.inspect import inspect
 from lab.cli.lifecycle import deploy, destroy, events, restart, save, start, stop
 from lab.cli.report import report
 from lab.cli.test import test
 from lab.cli.view import view
 from lab.runtime import NodeStatus
+from lab.runtimes.files import runtime_for
 
 
 @click.group()

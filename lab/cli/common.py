@@ -9,8 +9,8 @@ import click
 
 from edge.cli.common import CONFIG, NEGATIVE, PERMISSION, TIMED_OUT, fail
 from edge.text.strictyaml import ConfigError
-from lab.cli.files import RUNTIMES, find_topology, named_topology, read_topology
 from lab.runtime import LabError
+from lab.runtimes.files import RUNTIMES, find_topology, named_topology, read_topology
 from lab.topology.model import Topology
 
 SCHEMA_VERSION = 1

@@ -9,7 +9,7 @@ import click
 
 from edge.cli.common import NEGATIVE, fail
 from lab.cli.common import lab_options, tell
-from lab.cli.files import runtime_for
+from lab.runtimes.files import runtime_for
 
 if TYPE_CHECKING:
     from lab.scenario.parse import Case

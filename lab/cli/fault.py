@@ -8,7 +8,7 @@ import click
 
 from edge.cli.common import json_option, print_json
 from lab.cli.common import SCHEMA_VERSION, lab_options, load_topology, table, tell
-from lab.cli.files import runtime_for
+from lab.runtimes.files import runtime_for
 
 if TYPE_CHECKING:
     from lab.faults.injector import Applied, Injector

@@ -8,7 +8,7 @@ import click
 
 from edge.cli.common import NEGATIVE, print_json
 from lab.cli.common import SCHEMA_VERSION, lab_options, load_topology, table
-from lab.cli.files import runtime_for
+from lab.runtimes.files import runtime_for
 
 _COLUMNS = ("lab", "name", "kind", "group", "state", "pid", "netns")
 

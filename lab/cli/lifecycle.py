@@ -7,7 +7,7 @@ import click
 
 from edge.cli.common import NEGATIVE, fail
 from lab.cli.common import ends_well, lab_options, load_topology, tell
-from lab.cli.files import runtime_for
+from lab.runtimes.files import runtime_for
 
 
 @click.command()

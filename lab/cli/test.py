@@ -12,8 +12,8 @@ import click
 from edge.cli.common import NEGATIVE, UNREACHABLE, USAGE, fail
 from edge.text.strictyaml import ConfigError
 from lab.cli.common import lab_options, table, tell
-from lab.cli.files import runtime_for
 from lab.runtime import LabError
+from lab.runtimes.files import runtime_for
 
 if TYPE_CHECKING:
     from lab.scenario.parse import Case

@@ -8,7 +8,7 @@ import click
 
 from edge.cli.common import USAGE, fail
 from lab.cli.common import lab_options, load_topology, tell
-from lab.cli.files import runtime_for
+from lab.runtimes.files import runtime_for
 
 
 @click.command()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lab.addressing import Role
-from lab.observe.edges import Edges
+from lab.observe.flowtap.edges import Edges
 from lab.observe.flowtap.flows import Carriage
 from lab.runtime import LabError, Progress
 from lab.scenario import routing

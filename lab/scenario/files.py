@@ -5,8 +5,8 @@ from pathlib import Path
 
 from edge.text.decode import nearest
 from edge.text.strictyaml import ConfigError, Problem
-from lab.cli.files import read_topology
 from lab.runtime import LabError
+from lab.runtimes.files import read_topology
 from lab.scenario import parse
 from lab.scenario.parse import Case, NoTopologyError
 from lab.topology.model import Topology

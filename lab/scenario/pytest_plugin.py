@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lab.cli.files import runtime_for
+from lab.runtimes.files import runtime_for
 from lab.scenario import files
 from lab.scenario.junit import NotRun
 from lab.scenario.parse import SUFFIXES, Case

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.cli.files import read_topology
+from lab.runtimes.files import read_topology
 from tests import browser
 from tests.containerlab import tier
 from tests.containerlab.conftest import MakeRuntime

@@ -17,7 +17,7 @@ from edge.datapath.forwarder import Forwarder, Trace
 from edge.datapath.model import Counters, ForwarderState, IpAddress, NextHop
 from edge.datapath.pinned import Attachment
 from edge.datapath.xdp import Mode
-from edge.decide.health import Result
+from edge.policy.health import Result
 
 LOOPBACK = Attachment("lo", 1, Mode.GENERIC, adopted=False)
 MAC = bytes(6)  # the loopback's own

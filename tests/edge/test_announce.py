@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.decide.announce import Decision, NodeFacts, Others, Reason, Stance, VipFacts, decide
+from edge.policy.announce import Decision, NodeFacts, Others, Reason, Stance, VipFacts, decide
 
 WELL = NodeFacts(True, True, None, 1.0)
 UP = VipFacts()

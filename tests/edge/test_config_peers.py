@@ -8,7 +8,7 @@ from bgp.route import Attributes, RouteError
 from edge.announcer.attributes import route_for, speaker_config
 from edge.announcer.companion_config import bfd_config
 from edge.config.file import Config, load
-from edge.decide.announce import Stance
+from edge.policy.announce import Stance
 from tests.edge.test_config import errors
 from tests.edge.test_config_rules import FULL
 

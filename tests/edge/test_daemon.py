@@ -25,8 +25,8 @@ from edge.datapath.bpf_error import BpfError, Step
 from edge.datapath.model import IpAddress, NextHop
 from edge.datapath.neighbours import Neighbours
 from edge.datapath.pinned import Attachment
-from edge.decide.health import Result
 from edge.install import forwarding
+from edge.policy.health import Result
 from tests.edge.fakes import HOP, LOOPBACK, FakeChecking, FakeForwarder, FakeSpeaker, until
 from tests.edge.test_config import GOOD
 from tests.edge.test_plan import THREE

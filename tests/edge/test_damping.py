@@ -6,8 +6,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.decide.announce import Decision, Reason, Stance
-from edge.decide.damping import Damping, DampingRules
+from edge.policy.announce import Decision, Reason, Stance
+from edge.policy.damping import Damping, DampingRules
 
 WELL = Decision(Stance.ANNOUNCED, Reason.SERVING)
 ILL = Decision(Stance.DEPREFERRED, Reason.BACKENDS_DOWN)

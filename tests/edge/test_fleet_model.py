@@ -1,6 +1,6 @@
 """A small fleet, explored to the last state: no order of drains and false alarms takes a VIP from the network.
 
-The nodes decide by `edge.decide.announce.decide` with what the routers' read-back tells them of each other. News of a
+The nodes decide by `edge.policy.announce.decide` with what the routers' read-back tells them of each other. News of a
 change travels at its own pace and in no order between nodes; all that is assumed is what `drain.settle` is there for:
 news that was on its way when a node began to leave has arrived when its time to settle is over.
 """
@@ -12,7 +12,7 @@ from operator import itemgetter
 
 import pytest
 
-from edge.decide.announce import NodeFacts, Others, Stance, VipFacts, decide
+from edge.policy.announce import NodeFacts, Others, Stance, VipFacts, decide
 
 IDLE, SETTLING, DUE = range(3)  # of an order to leave
 NONE, NEWS, OLD_NEWS = range(3)  # on the way from one node to another; old: since before that one began to leave

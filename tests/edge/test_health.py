@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge.config.checks import TcpCheck
-from edge.decide.health import CheckHealth, Damped, Health, Result, Rules, State, Transition
+from edge.policy.health import CheckHealth, Damped, Health, Result, Rules, State, Transition
 
 
 def fed(results: str, rise: int, fall: int) -> Health:

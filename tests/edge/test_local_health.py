@@ -1,8 +1,8 @@
 """Local checks: a fault of this node, of one service, and only while it lasts."""
 
 from edge.config.file import load
-from edge.decide.health import Result, State
 from edge.decide.local_health import LocalHealth
+from edge.policy.health import Result, State
 from tests.edge.test_config import GOOD
 
 CHECKED = "pool: web, local_check: {type: process, pidfile: /a, hold_down: 0}}"

@@ -3,10 +3,10 @@
 from ipaddress import IPv4Network
 
 from edge.config.file import load
-from edge.decide.announce import Reason, Stance
-from edge.decide.health import Result, State
 from edge.decide.intent import Drain, Intent
 from edge.decide.node import Node
+from edge.policy.announce import Reason, Stance
+from edge.policy.health import Result, State
 from tests.edge.test_config import GOOD
 from tests.edge.test_plan import THREE, config
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edge.decide.announce import Others, Reason, Stance
+from edge.policy.announce import Others, Reason, Stance
 from tests.edge.test_verbs import VIP, Served, refused, serve
 
 ADDRESS = "203.0.113.10"

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.config.file import Config, load
-from edge.decide.announce import Reason
-from edge.decide.health import Result, State
 from edge.decide.intent import Drain, Intent
 from edge.decide.node import Node
-from edge.decide.panic import Looks, Panic, PanicRules, Phase
 from edge.decide.removals import Removals
+from edge.policy.announce import Reason
+from edge.policy.health import Result, State
+from edge.policy.panic import Looks, Panic, PanicRules, Phase
 from tests.edge.test_config import GOOD
 
 NAMES = frozenset(f"b{number}" for number in range(1, 11))

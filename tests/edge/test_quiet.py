@@ -1,6 +1,6 @@
 """When a drained node counts as quiet."""
 
-from edge.decide.quiet import QuietMeter
+from edge.policy.quiet import QuietMeter
 
 
 def test_quiet_takes_a_whole_window_of_few_packets() -> None:

@@ -25,10 +25,10 @@ from edge.cli.table import age, columns
 from edge.control.ask import Answer, RefusedError, UnreachableError
 from edge.control.server import ControlServer, Stream
 from edge.control.showing import Showing
-from edge.decide.announce import Decision, Reason, Stance
-from edge.decide.health import Health, Rules
 from edge.decide.node import Node
 from edge.log.events import EventLog
+from edge.policy.announce import Decision, Reason, Stance
+from edge.policy.health import Health, Rules
 from edge.show.status_bgp import bgp_facts
 from edge.show.status_health import health_facts
 from tests.edge.test_node import BAD, serving

@@ -11,10 +11,10 @@ from bgp.bmp.readback import ReadBack, RouterReport
 from edge.announcer.attributes import route_for
 from edge.config.digest import digest_for, digests
 from edge.config.file import load
-from edge.decide.announce import Others, Reason, Stance
 from edge.decide.intent import Intent
 from edge.decide.node import Node
-from edge.decide.skew import Skew, SkewRules, Skews, vote
+from edge.policy.announce import Others, Reason, Stance
+from edge.policy.skew import Skew, SkewRules, Skews, vote
 from edge.show.status_skew import skew_facts
 from tests.edge.test_config import GOOD
 from tests.edge.test_config_rules import FULL

@@ -13,10 +13,10 @@ from bgp.supervisor import Phase
 from edge.datapath.blocklist import parse
 from edge.datapath.model import Counters
 from edge.datapath.next_hop import Finding
-from edge.decide.announce import Decision, Reason, Stance
 from edge.decide.intent import Drain, Intent
 from edge.decide.node import Node
 from edge.decide.plan import Tables
+from edge.policy.announce import Decision, Reason, Stance
 from edge.show.status import ForwarderView, facts, verdict
 from tests.edge.test_node import BAD, serving
 from tests.edge.test_plan import config

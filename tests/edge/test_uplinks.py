@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.decide.uplinks import Heard, Uplinks
+from edge.policy.uplinks import Heard, Uplinks
 
 UP, DOWN = Heard(bgp=True, bfd=True), Heard(bgp=False, bfd=False)
 

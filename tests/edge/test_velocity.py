@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.decide.velocity import Velocity, VelocityRules
+from edge.policy.velocity import Velocity, VelocityRules
 
 TEN = [f"b{n}" for n in range(10)]
 

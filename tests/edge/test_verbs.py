@@ -20,12 +20,12 @@ from edge.control.verbs import Verbs
 from edge.datapath.blocklist import BlockList, parse
 from edge.datapath.model import IpAddress
 from edge.datapath.next_hop import Finding
-from edge.decide.announce import Stance
-from edge.decide.health import Health
 from edge.decide.intent import Drain, Intent
 from edge.decide.node import Node
 from edge.install.forwarding import Forwarding, Wish
 from edge.log.events import EventLog
+from edge.policy.announce import Stance
+from edge.policy.health import Health
 from edge.text.strictyaml import ConfigError, Problem
 from tests.edge.fakes import LOOPBACK, FakeForwarder, hops, speaker, until
 from tests.edge.test_config import GOOD

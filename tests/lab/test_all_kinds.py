@@ -10,7 +10,7 @@ import pytest
 
 from lab.addressing import NodePlan, Role
 from lab.job.convergence import expected, routers
-from lab.observe.edges import Edges
+from lab.observe.flowtap.edges import Edges
 from lab.observe.flowtap.tap import FlowTap
 from lab.observe.rates import RateWatch
 from lab.observe.reasons import ReasonWatch

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 import edge
-from lab.cli.files import read_topology
 from lab.netns.runtime import NetnsRuntime
 from lab.observe.check import NATIVE_MTU, Finding, Interface, gather, judge
 from lab.observe.inspect_links import check
 from lab.runtime import LabError
+from lab.runtimes.files import read_topology
 from lab.topology.parse import Endpoint, load
 from tests.lab.machine import marks, traces
 

@@ -17,11 +17,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lab.cli.commands import lab
-from lab.cli.files import find_topology, named_topology, read_topology, runtime_for
 from lab.job.bring_up import bring_up
 from lab.netns import state
 from lab.netns.runtime import destroy
 from lab.runtime import LabError, Progress, Runtime
+from lab.runtimes.files import find_topology, named_topology, read_topology, runtime_for
 from lab.topology.graph import dot, mermaid
 from lab.topology.parse import Topology
 from tests.lab.machine import marks, traces

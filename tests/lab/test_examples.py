@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from edge.text.strictyaml import ConfigError
-from lab.cli.files import read_topology
 from lab.netns.runtime import NetnsRuntime
 from lab.runtime import LabError
+from lab.runtimes.files import read_topology
 from tests.lab import examples
 from tests.lab.machine import marks, traces
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.cli.files import read_topology
 from lab.netns.runtime import NetnsRuntime
 from lab.runtime import LabError
+from lab.runtimes.files import read_topology
 from tests.lab.machine import marks, traces
 
 pytestmark = marks

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from lab.cli.files import read_topology
 from lab.netns import runtime, state
 from lab.netns.runtime import NetnsRuntime
 from lab.netns.spec import Surroundings
 from lab.runtime import LabError
+from lab.runtimes.files import read_topology
 from tests.lab.machine import (
     guardian_pid,
     marks,
@@ -438,7 +438,7 @@ def test_the_guardian_collects_dead_nodes(lab: str, deploy: Deploy) -> None:
 TOOL = """
 import sys, time
 from pathlib import Path
-from lab.cli.files import read_topology
+from lab.runtimes.files import read_topology
 from lab.netns.runtime import NetnsRuntime
 with NetnsRuntime(read_topology(Path(sys.argv[1]))) as lab:
     print("begins", flush=True)

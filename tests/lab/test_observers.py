@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lab.observe.edges import Edges
+from lab.observe.flowtap.edges import Edges
 from lab.observe.flowtap.flows import Carriage
 from lab.observe.rates import Count, read_sent
 from lab.observe.reasons import difference

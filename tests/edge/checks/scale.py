@@ -24,7 +24,7 @@ from edge.checks.plan import Subject
 from edge.checks.target import Outcome, Target, results
 from edge.config.file import load
 from edge.daemon import checking
-from edge.decide.health import Result, Rules
+from edge.policy.health import Result, Rules
 from tests.edge.test_config import GOOD
 
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -17,7 +17,7 @@ import pytest
 from edge.checks import child
 from edge.config.file import Config, load
 from edge.daemon.checking import NOBODY, Checking, Stale
-from edge.decide.health import Result
+from edge.policy.health import Result
 from tests.edge.checks.test_programs import alive
 from tests.edge.test_config import GOOD
 

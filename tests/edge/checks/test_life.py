@@ -23,7 +23,7 @@ from edge.checks.target import (
     read_orders,
     results,
 )
-from edge.decide.health import Damped, Rules
+from edge.policy.health import Damped, Rules
 
 TARGET = Target(
     "http",

@@ -14,7 +14,7 @@ from edge.checks.asking import connected
 from edge.checks.target import keeping, read_orders
 from edge.config.file import load
 from edge.daemon.checking import Checking
-from edge.decide.health import Result
+from edge.policy.health import Result
 from lab.observe.inside import inside
 from tests.edge.checks.asking import HERE, Asking, target
 from tests.edge.test_config import GOOD

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from lab.cli.files import read_topology
 from lab.netns.runtime import NetnsRuntime
+from lab.runtimes.files import read_topology
 from tests import browser
 from tests.lab import machine
 from tests.lab.view.real import SMALL, is_followed

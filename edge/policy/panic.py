@@ -3,7 +3,7 @@
 Checks come back one after the other. A pool that shrank to the first ones believed again would move the connections of
 all the others, and move them once more a moment later. So a pool that has been in panic is used whole until all of it
 looks well, or until nothing about its health has changed for `settle`, `longest` at most: what is dead leaves then, at
-the pace of `edge.decide.velocity`. Nothing but the pool's own health and time decides, so that nodes that see the same
+the pace of `edge.policy.velocity`. Nothing but the pool's own health and time decides, so that nodes that see the same
 do the same. Times are monotonic seconds given by the caller.
 """
 

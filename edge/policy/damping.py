@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from edge.decide.announce import OPERATORS, Decision, Reason, Stance
+from edge.policy.announce import OPERATORS, Decision, Reason, Stance
 
 PENALTY: Final = 1000.0
 """RFC 2439 4.2, and what FRR and Cisco's routers give for a withdrawal."""

@@ -2,7 +2,7 @@
 
 Withdrawn is for local reasons and for the operator's; what is remote and shared (backends that look down) costs
 preference, never the announcement, so that a checker's mistake cannot take a VIP from the network. `RULES` is the whole
-of it, first match wins; `edge.decide.damping` then holds back what would come back too soon.
+of it, first match wins; `edge.policy.damping` then holds back what would come back too soon.
 """
 
 from collections.abc import Callable
@@ -73,7 +73,7 @@ class VipFacts:
     """What holds for one vip_prefix. `others` None: nobody can tell. The first two are about remote backends.
 
     `silent_since`: since when its checks have been without a result for too long, None while they have them.
-    `skewed_since`: since when it is to be left because most nodes have another configuration (`edge.decide.skew`).
+    `skewed_since`: since when it is to be left because most nodes have another configuration (`edge.policy.skew`).
     """
 
     backends_up: bool = True

@@ -1,0 +1,1 @@
+"""Which topology is meant, and what runs it: namespaces or containerlab."""
