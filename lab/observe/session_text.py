@@ -13,7 +13,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 }
 """What each program is asked with."""
 _SAME = 0.05  # seconds
-_READING = 1.0  # seconds from asking to answer, on a busy machine
+_ROUNDING = 0.5  # seconds
 _GOBGP_STATES = ("Unknown", "Idle", "Connect", "Active", "OpenSent", "OpenConfirm", UP)
 
 
@@ -49,9 +49,9 @@ def read_sessions(program: str, text: str) -> dict[str, Session]:
 
 
 def drops(before: Sessions, after: Sessions, between: float) -> int:
-    """How many times a session went down within the `between` seconds from one reading to another.
+    """How many times a session went down from one reading to another; a peer that is gone went down if it was up.
 
-    A peer that is gone went down if it was up.
+    `between`: the seconds from the answers to the one to the questions for the other, so at least how much older it is.
     """
     return sum(_dropped(session, after.get(peer), between) for peer, session in before.items())
 
@@ -68,7 +68,7 @@ def _dropped(before: Session, after: Session | None, between: float) -> int:
 
 def _is_another(before: Session, after: Session, between: float) -> bool:
     """Whether a session that was up is no longer the same one: down, or younger than it would be."""
-    aged = None not in (before.age, after.age) and (after.age or 0.0) < (before.age or 0.0) + between - _READING
+    aged = None not in (before.age, after.age) and (after.age or 0.0) < (before.age or 0.0) + between - _ROUNDING
     return before.up and (not after.up or aged)
 
 

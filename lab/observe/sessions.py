@@ -47,12 +47,13 @@ class SessionWatch:
 
     def __init__(self, runtime: Runtime, routers: Sequence[str]) -> None:
         self._runtime, self._routers = runtime, tuple(routers)
-        self._asked, self._before = time.monotonic(), self.peek()
+        self._before = self.peek()
+        self._answered = time.monotonic()
 
     def mark(self) -> Told:
         """The sessions now, and what went down since the mark before. Raises LabError."""
-        asked, now = time.monotonic(), self.peek()
-        between, self._asked = asked - self._asked, asked
+        between, now = time.monotonic() - self._answered, self.peek()
+        self._answered = time.monotonic()
         dropped = {router: drops(self._before[router], now[router], between) for router in self._routers}
         self._before = now
         return Told(now, dropped)

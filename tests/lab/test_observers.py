@@ -77,7 +77,12 @@ def test_what_is_no_list_of_sessions_is_refused(program: str, text: str) -> None
         (Session("Established", 1), Session("Established", 3), 2),
         (Session("Established", 4), Session("Established", 0), 1),  # the program was started anew
         (Session("Established", 0, age=60.0), Session("Established", 0, age=68.0), 0),
-        (Session("Established", 0, age=60.0), Session("Established", 0, age=67.4), 0),  # asked early, answered late
+        (
+            Session("Established", 0, age=60.0),
+            Session("Established", 0, age=75.4),
+            0,
+        ),  # answered late
+        (Session("Established", 0, age=60.0), Session("Established", 0, age=67.8), 0),
         (
             Session("Established", 0, age=2.0),
             Session("Established", 0, age=4.0),
