@@ -13,7 +13,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 }
 """What each program is asked with."""
 _SAME = 0.05  # seconds
-_ROUNDING = 0.5  # seconds
+_ROUNDING = 1.5  # seconds; FRR counts whole ones
 _GOBGP_STATES = ("Unknown", "Idle", "Connect", "Active", "OpenSent", "OpenConfirm", UP)
 
 

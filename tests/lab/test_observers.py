@@ -82,7 +82,7 @@ def test_what_is_no_list_of_sessions_is_refused(program: str, text: str) -> None
             Session("Established", 0, age=75.4),
             0,
         ),  # answered late
-        (Session("Established", 0, age=60.0), Session("Established", 0, age=67.8), 0),
+        (Session("Established", 0, age=60.0), Session("Established", 0, age=67.0), 0),
         (
             Session("Established", 0, age=2.0),
             Session("Established", 0, age=4.0),
