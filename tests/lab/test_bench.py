@@ -97,6 +97,7 @@ def compiled() -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.calm
 @pytest.mark.usefixtures("compiled")
 def test_every_case_is_measured_beside_the_floor_and_an_empty_program() -> None:
     rows = packets.measure(QUICK, quiet)
@@ -107,7 +108,10 @@ def test_every_case_is_measured_beside_the_floor_and_an_empty_program() -> None:
     for row in rows:
         assert 1 < row.driver.min <= row.driver.median <= row.driver.max
         assert row.net.min <= row.net.median <= row.net.max < 100_000
-        assert row.net.median > 0 or row.case not in {case.name for case in cases.CASES}
+    # What is dropped early costs less than one run differs from the next here.
+    encapsulated = {case.name for case in cases.CASES if case.verdict is Verdict.TX}
+    assert encapsulated
+    assert all(row.net.median > 0 for row in rows if row.case in encapsulated), rows
 
 
 @pytest.mark.kernel
