@@ -1,6 +1,7 @@
 """A test of times that failed while the machine itself stood still is played again, and says so.
 
 Only the tests marked `calm`, which run alone, and only on the word of the witnesses: a failure without a pause stands.
+A real-time program of ours that hogs a core looks like a pause to them; so a test is played TIMES times at the most.
 """
 
 from collections.abc import Iterable

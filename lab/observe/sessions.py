@@ -1,7 +1,8 @@
 """The BGP sessions of every router, whatever program it runs: their states, and how often one went down.
 
 Looked at only when asked: a call of vtysh costs 50 ms. FRR and GoBGP count the drops themselves, so none is missed
-between two marks; of BIRD several drops of one session between two marks look like one.
+between two marks; of BIRD several drops of one session between two marks look like one. A GoBGP that was started
+anew counts from 0 and tells no age: sessions that had never dropped and are up again at the next mark go unnoticed.
 """
 
 import shlex

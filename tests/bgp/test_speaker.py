@@ -231,6 +231,7 @@ def test_the_snapshot_tells_sessions_prefixes_and_processes(run_dir: Path, vip: 
     play(bench, story)
 
 
+@pytest.mark.calm
 @pytest.mark.parametrize("vip", [VIP, VIP6])
 def test_a_hung_work_loop_loses_its_leases_although_the_loop_of_asyncio_runs(run_dir: Path, vip: Prefix) -> None:
     bench = Bench(run_dir)
@@ -239,7 +240,7 @@ def test_a_hung_work_loop_loses_its_leases_although_the_loop_of_asyncio_runs(run
         speaker.declare({vip: Route(vip)})
         await bench.until(lambda: bench.tables() == [{vip: ()}, {vip: ()}], 3)
         bench.beating = False
-        await bench.until(lambda: bench.tables() == [{}, {}], 3)
+        await bench.until(lambda: bench.tables() == [{}, {}], 1.5)
         pid = speaker.state().relay_pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)  # a relay that comes back must not get a lease from a hung loop

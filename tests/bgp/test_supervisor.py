@@ -122,3 +122,16 @@ def test_no_live_phase_is_without_a_deadline(events: list[tuple[Event, float]]) 
     )
     if supervisor.phase is not Phase.STOPPED:
         assert advance(supervisor, now, START_LIMIT + 0.2), f"{supervisor.phase} can last for ever"
+
+
+def test_delays_start_again_when_one_that_ran_long_loses_its_relay_first() -> None:
+    supervisor, now = running(), 0.0
+    for delay in DELAYS[:3]:
+        supervisor.handle(Event.EXITED, "died", now)
+        assert advance(supervisor, now, delay)[-1][0] is Action.SPAWN
+        now += delay
+        supervisor.handle(Event.CONNECTED, "relay", now)
+    now += STABLE_AFTER
+    supervisor.handle(Event.DISCONNECTED, "relay", now)
+    supervisor.handle(Event.EXITED, "died", now)
+    assert supervisor.deadline == now + DELAYS[0]

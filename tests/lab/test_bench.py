@@ -22,7 +22,7 @@ from lab.bench.harness import DRIVER, BenchError, Driver, Subject
 from lab.cli.bench import bench
 from tests.datapath.rig import need_programs
 
-QUICK = packets.Amount(rounds=3, repeat=20_000)
+QUICK = packets.Amount(rounds=5, repeat=200_000)
 
 _NUMBER = {"type": "number"}
 _FIGURE = {
@@ -108,10 +108,7 @@ def test_every_case_is_measured_beside_the_floor_and_an_empty_program() -> None:
     for row in rows:
         assert 1 < row.driver.min <= row.driver.median <= row.driver.max
         assert row.net.min <= row.net.median <= row.net.max < 100_000
-    # What is dropped early costs less than one run differs from the next here.
-    encapsulated = {case.name for case in cases.CASES if case.verdict is Verdict.TX}
-    assert encapsulated
-    assert all(row.net.median > 0 for row in rows if row.case in encapsulated), rows
+        assert row.net.median > 0 or row.case not in {case.name for case in cases.CASES}
 
 
 @pytest.mark.kernel

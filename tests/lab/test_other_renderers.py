@@ -16,6 +16,8 @@ from lab.addressing import NodePlan, Role
 from lab.nodes.nft_rules import parse, rules
 from lab.planning import PlanError, plan
 from lab.render.folder import Difference, compare
+from lab.render.frr import frr_conf
+from lab.render.host import fairhop_yaml
 from lab.render.lab_files import render
 from lab.topology.model import Topology
 from tests.lab import other_labs
@@ -191,6 +193,9 @@ def altered(lab: str, node: str, **labels: str) -> Topology:
         ("haproxy", "a-e1", {"target": "nft"},
          "the edges of site a are haproxy and nft: expected one target for a site"),
         ("gobgp", "a-r1", {"bfd": "60x3"}, "node a-r1: gobgp has no BFD here: expected no label fairhop.bfd"),
+        ("bird", "a-r1", {"read-back": "bmp"},
+         "node a-r1: bird is not read back here: expected no label fairhop.read-back"),
+        ("haproxy", "a-e1", {"read-back": "bmp"}, "node a-e1: label fairhop.read-back is for nodes of role router"),
         ("stock", "a-b1", {"receiver": "ipip"},
          "node a-b1: label fairhop.receiver is 'ipip': expected one of fairhop, stock"),
     ],
@@ -199,6 +204,21 @@ def test_a_wrong_label_is_refused(lab: str, node: str, labels: dict[str, str], p
     with pytest.raises(PlanError) as caught:
         plan(altered(lab, node, **labels))
     assert caught.value.problems == (problem,)
+
+
+def test_an_edge_reads_back_the_routers_that_tell_and_knows_the_other_sites() -> None:
+    lab = plan(altered("two-site", "a-r1", **{"read-back": "bmp"}))
+    asked = config.load(fairhop_yaml(lab, lab.nodes["a-e2"]), "").announcer.read_back
+    assert asked is not None
+    assert [(router.name, str(router.address), router.peers) for router in asked.routers] == [
+        ("a-r1", "10.0.7.0", ("a-r1",))
+    ]
+    assert (str(asked.listen), asked.origins) == ("0.0.0.0", (65210,))
+    assert config.load(fairhop_yaml(lab, lab.nodes["b-e1"]), "").announcer.read_back is None
+    conf = frr_conf(lab, lab.nodes["a-r1"])
+    assert conf.count("bmp connect") == 2
+    assert "  bmp connect 10.0.7.1 port 11019" in conf
+    assert "bmp" not in frr_conf(lab, lab.nodes["a-r2"])
 
 
 def relabelled(lab: str, **labels: str) -> Topology:

@@ -25,7 +25,10 @@ STILL: Final = 8.0
 
 
 def test_nothing_goes_down_for_nothing_under_full_load() -> None:
-    """Until a run in which the machine did not stand still; in none does a session go down for another reason."""
+    """Until a run in which the machine did not stand still; in none does a session go down for another reason.
+
+    A process of ours that hogged its core would look like such a machine, in every run: then this is no pass either.
+    """
     needs("bird")
     gate = (Source("daemon", 0.05, 20), Source("forwarder", 0.05, 20))  # one second: this is about BFD's own times
     for _ in range(RUNS):
@@ -41,6 +44,7 @@ def test_nothing_goes_down_for_nothing_under_full_load() -> None:
             assert found["bird_false_downs"] == 0, found
             assert all(gap["longest"] < 25.0 for gap in gaps), found
             return
+    pytest.skip(f"needs a machine that does not stand still: it did in each of {RUNS} runs, lately {found['pauses']}")
 
 
 def test_a_down_is_the_machines_only_where_a_long_enough_pause_lies_in_its_detection_time() -> None:

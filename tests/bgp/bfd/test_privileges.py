@@ -31,7 +31,7 @@ def _overrun(wire: Connection) -> None:
 
 
 def test_a_turn_above_the_runtime_is_not_paid_back_by_standing_still() -> None:
-    """Without SCHED_FLAG_RECLAIM the median was 9.8 ms and the worst 19.9."""
+    """Without SCHED_FLAG_RECLAIM the median was 10.2 ms and the worst 20.4."""
     ours, its = multiprocessing.Pipe()
     process = multiprocessing.Process(target=_overrun, args=(its,))
     process.start()
@@ -42,14 +42,27 @@ def test_a_turn_above_the_runtime_is_not_paid_back_by_standing_still() -> None:
     assert statistics.median(found) < 0.0085, found
 
 
+def _policy(wire: Connection) -> None:
+    wire.send(os.sched_getscheduler(0))
+
+
+def _start_one(wire: Connection) -> None:
+    refused = run_on_time()
+    if refused:
+        wire.send(refused)
+        return
+    child = multiprocessing.Process(target=_policy, args=(wire,))
+    child.start()
+    child.join()
+
+
 def test_what_it_starts_is_scheduled_as_ever() -> None:
-    if os.fork() == 0:
-        refused = run_on_time()
-        child = os.fork()
-        if child == 0:
-            os._exit(0 if os.sched_getscheduler(0) == os.SCHED_OTHER else 1)
-        os._exit(2 if refused else os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-    status = os.waitstatus_to_exitcode(os.wait()[1])
-    if status == 2:
-        pytest.skip("needs SCHED_DEADLINE")
-    assert status == 0, "the child kept the rank"
+    ours, its = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=_start_one, args=(its,))
+    process.start()
+    its.close()
+    found = ours.recv()  # EOFError where it could start nobody
+    process.join(10)
+    if isinstance(found, str):
+        pytest.skip(f"needs SCHED_DEADLINE: {found}")
+    assert found == os.SCHED_OTHER
